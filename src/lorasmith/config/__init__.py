@@ -1,0 +1,1 @@
+"""What a run is told: frozen sections, TOML files, flags and recipes, with no torch behind them."""

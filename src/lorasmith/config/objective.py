@@ -1,0 +1,17 @@
+"""Owns what the denoiser is trained towards; computes nothing."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lorasmith.config.section import Section
+
+
+class ObjectiveConfig(Section):
+    """Towards what."""
+
+    snr_gamma: Annotated[float, Field(gt=0)] | None = None
+    """Min-SNR weighting (arXiv 2303.09556); 5 is usual, None switches it off."""
+
+    noise_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Adds this much noise shared by a whole channel, for darker darks and brighter brights."""

@@ -1,0 +1,75 @@
+"""Owns how a run uses the machine and what it keeps and shows while it goes on."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lorasmith.config.section import Section
+
+
+class RuntimeConfig(Section):
+    """On which machine and how."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every draw of the run follows from it."""
+
+    device: str = "auto"
+    """`cuda`, `mps`, `cpu`; `auto` takes the first of these that is there."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Compute precision; adapters and new tokens stay fp32. `auto`: bf16 on CUDA where it works, else fp32."""
+
+    gradient_checkpointing: bool = False
+    """Compute activations twice to save memory."""
+
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Longest gradient of each part; None switches clipping off."""
+
+    allow_tf32: bool = False
+    """Let NVIDIA cards multiply fp32 matrices in TF32."""
+
+
+class CheckpointConfig(Section):
+    """What is kept to go on from."""
+
+    every: Annotated[int, Field(ge=0)] = 250
+    """Write a checkpoint every so many steps; 0 writes one only when stopped."""
+
+    keep: Annotated[int, Field(ge=1)] = 2
+    """How many checkpoints to keep."""
+
+
+class ValidationConfig(Section):
+    """What is drawn and measured while the run goes on."""
+
+    prompts: tuple[str, ...] = ()
+    """Prompts for validation pictures; none are drawn when empty."""
+
+    every: Annotated[int, Field(ge=0)] = 0
+    """Draw and measure every so many steps; 0 means four times a run."""
+
+    count: Annotated[int, Field(ge=1)] = 2
+    """Pictures per prompt."""
+
+    steps: Annotated[int, Field(ge=1)] = 25
+    """Sampling steps."""
+
+    guidance: Annotated[float, Field(ge=0)] = 5.0
+    """Guidance scale of validation pictures."""
+
+    held_out: Annotated[int, Field(ge=0)] = 0
+    """Instance images kept out of training and used for the fixed-noise validation loss."""
+
+
+class OutputConfig(Section):
+    """What comes out and where."""
+
+    folder: Path = Path("lorasmith-run")
+    """The run folder."""
+
+    name: str | None = None
+    """Name of the exported files; None means the run folder's name."""
+
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """Precision of the exported adapter."""

@@ -1,0 +1,9 @@
+"""Owns what every section of a config has in common: frozen, strict, and each field's docstring is its help text."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A frozen group of options; an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)

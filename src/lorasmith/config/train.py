@@ -1,0 +1,89 @@
+"""Owns the whole config of a training run and the rules that span sections; each rule raises or passes."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from lorasmith.config.adapter import AdapterConfig
+from lorasmith.config.base import ModelConfig
+from lorasmith.config.data import DataConfig, PriorConfig
+from lorasmith.config.objective import ObjectiveConfig
+from lorasmith.config.optimizer import OptimizerConfig, ProdigyConfig, RatesConfig
+from lorasmith.config.runtime import CheckpointConfig, OutputConfig, RuntimeConfig, ValidationConfig
+from lorasmith.config.schedule import ScheduleConfig
+from lorasmith.config.section import Section
+from lorasmith.config.tokens import TokensConfig
+
+RecipeName = Literal["object", "style", "character", "face"]
+
+
+class TrainConfig(Section):
+    """Everything a training run is told."""
+
+    recipe: RecipeName | None = None
+    """The recipe whose values were used as defaults."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    """Onto which base."""
+
+    data: DataConfig = Field(default_factory=DataConfig)
+    """From which pictures."""
+
+    prior: PriorConfig | None = None
+    """Prior preservation with class images; None switches it off."""
+
+    tokens: TokensConfig = Field(default_factory=TokensConfig)
+    """Which new words are learnt."""
+
+    adapter: AdapterConfig = Field(default_factory=AdapterConfig)
+    """With how much capacity."""
+
+    objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig)
+    """Towards what."""
+
+    optimizer: OptimizerConfig = Field(default_factory=ProdigyConfig)
+    """How fast."""
+
+    rates: RatesConfig = Field(default_factory=RatesConfig)
+    """How fast the other parts train."""
+
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    """For how long and in what order."""
+
+    runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
+    """On which machine and how."""
+
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+    """What is kept to go on from."""
+
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    """What is drawn and measured while the run goes on."""
+
+    output: OutputConfig = Field(default_factory=OutputConfig)
+    """What comes out and where."""
+
+    @model_validator(mode="after")
+    def prior_preservation_needs_a_class_prompt(self) -> Self:
+        """Class images without a prompt would teach the base an empty class."""
+        if self.prior is not None and not self.prior.class_prompt.strip():
+            raise ValueError("prior preservation needs prior.class_prompt, such as `a photo of a dog`")
+        return self
+
+    @model_validator(mode="after")
+    def init_words_match_the_abstractions(self) -> Self:
+        """One entry of words per token abstraction, or none at all."""
+        given, wanted = len(self.tokens.init), len(self.tokens.abstractions)
+        if given and given != wanted:
+            raise ValueError(f"tokens.init has {given} entries for {wanted} token abstractions; give one entry for each")
+        return self
+
+    @model_validator(mode="after")
+    def abstractions_are_different_words(self) -> Self:
+        """Each abstraction is one word without white space, and none is named twice."""
+        words = self.tokens.abstractions
+        if self.tokens.enabled and (not words or len(set(words)) != len(words)):
+            raise ValueError(f"tokens.abstractions must be different words, not {', '.join(words) or 'none'}")
+        for word in words:
+            if not word or any(character.isspace() for character in word):
+                raise ValueError(f"the token abstraction {word!r} must be one word without white space")
+        return self

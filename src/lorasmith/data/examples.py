@@ -1,0 +1,61 @@
+"""Owns what one example is: a picture with its caption, found once and never taken apart again."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from lorasmith.sizes import Corner, Size, SizeConditioning
+
+
+class Role(StrEnum):
+    """What a picture is for."""
+
+    INSTANCE = "instance"
+    CLASS = "class"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A readable picture and its caption. `id` is its path inside its folder, `content` the hash of its bytes."""
+
+    id: str
+    path: Path
+    caption: str
+    role: Role
+    size: Size
+    """Upright size (EXIF orientation applied), in pixels."""
+    content: str
+
+
+@dataclass(frozen=True)
+class BrokenPicture:
+    """A file that should be a picture and cannot be read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class View:
+    """How one example is cut in one epoch: resize to `resized`, mirror if `flip`, cut `target` at `crop_top_left`."""
+
+    original: Size
+    resized: Size
+    crop_top_left: Corner
+    target: Size
+    flip: bool
+
+    @property
+    def size_conditioning(self) -> SizeConditioning:
+        """What SDXL is told of this view."""
+        return SizeConditioning(self.original, self.crop_top_left, self.target)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One example as it is seen at one place in the run: which epoch, which copy of `repeats`, which view."""
+
+    example: Example
+    epoch: int
+    copy: int
+    view: View

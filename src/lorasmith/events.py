@@ -1,0 +1,128 @@
+"""Owns what a run says while it goes on, as frozen data; knows nobody who listens.
+
+The loop and the use cases call `emit(event)`; progress bars, trackers, reports and pages subscribe.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+EndReason = Literal["done", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins (or goes on) at `step` of `total_steps`; `pivot_step` is None when no new tokens train."""
+
+    step: int
+    total_steps: int
+    pivot_step: int | None
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class WorkDone:
+    """A part of some countable work besides steps is done (`task`: "caching latents", "drawing class images", …)."""
+
+    task: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class PhaseChanged:
+    """From `step` on, `trains` names the parts that train."""
+
+    step: int
+    phase: str
+    trains: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer update: losses (unitless mean squares), effective rates (`d·lr` under Prodigy), seconds."""
+
+    step: int
+    loss: float
+    instance_loss: float
+    prior_loss: float | None
+    rates: Mapping[str, float]
+    gradient_norms: Mapping[str, float]
+    seconds: float
+    distances: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class ValidationDone:
+    """The fixed-noise loss on held-out pictures after `step`; `by_timestep` in buckets of the schedule."""
+
+    step: int
+    loss: float
+    by_timestep: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SamplesReady:
+    """Validation pictures were drawn after `step`."""
+
+    step: int
+    pictures: tuple[Path, ...]
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointWritten:
+    """A checkpoint is whole on disk."""
+
+    step: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class ExportWritten:
+    """An export was written and read back."""
+
+    path: Path
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user may not have meant, and how to silence it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """The run is over at `step`, and why."""
+
+    step: int
+    reason: EndReason
+    message: str = ""
+
+
+Event = (
+    RunStarted
+    | WorkDone
+    | PhaseChanged
+    | StepDone
+    | ValidationDone
+    | SamplesReady
+    | CheckpointWritten
+    | ExportWritten
+    | Notice
+    | RunEnded
+)
+Emit = Callable[[Event], None]
+
+
+def as_record(event: Event) -> dict[str, Any]:
+    """The event as plain JSON data, its kind first."""
+    return {"event": type(event).__name__, **asdict(event)}
+
+
+def ignore(event: Event) -> None:
+    """An `emit` for callers who do not listen."""
+    del event

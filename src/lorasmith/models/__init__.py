@@ -1,0 +1,1 @@
+"""What lorasmith asks of a family of bases, and the families it knows."""

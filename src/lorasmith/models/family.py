@@ -1,0 +1,99 @@
+"""Owns what the trainer asks of a family of bases; knows no concrete one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lorasmith.sizes import SizeConditioning
+
+PredictionType = Literal["epsilon", "v_prediction"]
+
+
+@dataclass(frozen=True)
+class LatentDistribution:
+    """What the VAE knows of some pictures: scaled `mean` and `std`, each [B, C, h, w], fp32."""
+
+    mean: Tensor
+    std: Tensor
+
+    def sample(self, unit_noise: Tensor) -> Tensor:
+        """Latents [B, C, h, w] for one draw of unit noise of the same shape."""
+        return self.mean + self.std * unit_noise
+
+
+@dataclass(frozen=True)
+class PromptEmbeddings:
+    """What the text encoders say of some prompts: `hidden` [B, tokens, width] and `pooled` [B, width]."""
+
+    hidden: Tensor
+    pooled: Tensor
+
+    def detached(self) -> "PromptEmbeddings":
+        """The same values without their history."""
+        return PromptEmbeddings(self.hidden.detach(), self.pooled.detach())
+
+
+def stack_prompts(parts: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
+    """Several prompts' embeddings as one batch, in the order given."""
+    return PromptEmbeddings(torch.cat([part.hidden for part in parts]), torch.cat([part.pooled for part in parts]))
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """All that the denoiser is told besides the noisy latents: prompts, and `time_ids` [B, 6] in exact fp32."""
+
+    prompts: PromptEmbeddings
+    time_ids: Tensor
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """How much signal is left at each training timestep: `alphas_cumprod` [T] in fp32, and what is predicted."""
+
+    alphas_cumprod: Tensor
+    prediction_type: PredictionType
+
+
+class DiffusionFamily(Protocol):
+    """A base as the trainer sees it: text encoders and latents in, a prediction out."""
+
+    @property
+    def noise_schedule(self) -> NoiseSchedule:
+        """The base's own noise schedule and prediction type."""
+        ...
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The networks by name: `denoiser`, `text_encoder_1`, `text_encoder_2` (the adapters' homes)."""
+        ...
+
+    def encode_pictures(self, pictures: Tensor) -> LatentDistribution:
+        """Pictures [B, 3, H, W] in −1…1 to the distribution of their scaled latents."""
+        ...
+
+    def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeddings:
+        """Prompts (new tokens already written out) to embeddings; gradients reach whatever trains."""
+        ...
+
+    def time_ids(self, sizes: Sequence[SizeConditioning]) -> Tensor:
+        """Size conditioning as exact fp32 [B, 6]."""
+        ...
+
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        """The denoiser's prediction [B, C, h, w] for integer timesteps [B]."""
+        ...
+
+    def release_text_encoders(self) -> None:
+        """Move the text encoders off the device; their embeddings have been kept."""
+        ...
+
+    def release_vae(self) -> None:
+        """Move the VAE off the device; its latents have been kept."""
+        ...
+
+    def fingerprint(self, part: Literal["vae", "text_encoders", "denoiser"]) -> str:
+        """A hash of a part's weights and configuration, for cache keys and resume checks."""
+        ...

@@ -1,0 +1,75 @@
+"""Owns the reading of emoji art from unpacked registry packages into sprites; refuses art whose licence forbids shipping."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+from .catalogue import HELD_OUT_OBJECTS, OBJECTS, WorldObject
+from .drawing_styles import mosaic, outlined
+from .sprites import write_sprite
+
+_NOTO_SIZE: Final = 109  # the one size of the bitmaps in NotoColorEmoji.ttf
+_SVG_SIDE: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ArtFolders:
+    """Where the unpacked packages lie: the Noto colour font, Fluent 3D (webp), Fluent flat (svg), Twemoji (svg)."""
+
+    noto_font: Path
+    fluent_3d: Path
+    fluent_flat: Path
+    twemoji: Path
+
+
+def write_sprites(art: ArtFolders, folder: Path) -> int:
+    """Draw every object in every style and store the sprites below `folder`; the number written."""
+    draw: dict[str, Callable[[WorldObject], Image.Image]] = {
+        "noto": lambda thing: read_noto(art.noto_font, thing.codepoint),
+        "3d": lambda thing: _read_webp(_find(art.fluent_3d, thing.codepoint, "webp")),
+        "outline": lambda thing: outlined(_read_svg(_find(art.fluent_flat, thing.codepoint, "svg"))),
+        "pixel": lambda thing: mosaic(read_noto(art.noto_font, thing.codepoint)),
+        "twemoji": lambda thing: _read_svg(_find(art.twemoji, thing.codepoint, "svg")),
+    }
+    jobs = [(thing, style) for thing in (*OBJECTS, *HELD_OUT_OBJECTS) for style in draw]
+    for thing, style in jobs:
+        write_sprite(folder, thing.name, style, draw[style](thing))
+    return len(jobs)
+
+
+def read_noto(font: Path, codepoint: str) -> Image.Image:
+    """The bitmap of one code point in a colour emoji font."""
+    face = ImageFont.truetype(str(font), _NOTO_SIZE)
+    canvas = Image.new("RGBA", (136, 128))
+    text = chr(int(codepoint, 16))
+    ImageDraw.Draw(canvas).text((0, 0), text, font=face, embedded_color=True, anchor="lt")
+    return canvas
+
+
+def _find(folder: Path, codepoint: str, suffix: str) -> Path:
+    candidates = [folder / f"{codepoint}{variation}.{suffix}" for variation in ("", "-fe0f")]
+    found = next((path for path in candidates if path.exists()), None)
+    if found is None:
+        raise FileNotFoundError(f"no {suffix} picture of U+{codepoint.upper()} in {folder}")
+    return found
+
+
+def _read_webp(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGBA")
+
+
+def _read_svg(path: Path) -> Image.Image:
+    """Rasterise with resvg, an extra of the builder alone."""
+    try:
+        resvg: Any = importlib.import_module("resvg_py")
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError("reading SVG art needs resvg_py: pip install 'lorasmith[base]'") from missing
+    png = bytes(resvg.svg_to_bytes(svg_path=str(path), width=_SVG_SIDE, height=_SVG_SIDE))
+    return Image.open(io.BytesIO(png)).convert("RGBA")
