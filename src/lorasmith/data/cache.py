@@ -1,0 +1,214 @@
+"""Owns encoded pictures, found again by what they are: never by position or path, and verified when read from disk.
+
+A key is a hash of the file's bytes, the view, how it was rendered and the encoder's fingerprint. So a changed file,
+another crop or another VAE can never be mistaken for what was encoded, and runs share what they have in common.
+"""
+# safetensors says nothing of its types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lorasmith.config.data import Interpolation
+from lorasmith.data.examples import Draw
+from lorasmith.data.wording import shown
+from lorasmith.errors import DivergedError
+from lorasmith.models.family import LatentDistribution
+
+_log = logging.getLogger(__name__)
+
+_FORMAT = "lorasmith-latents-1"
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What besides the view decides a picture's pixels."""
+
+    interpolation: Interpolation
+    background: str
+
+
+def key_of(draw: Draw, *, rendering: Rendering, encoder_fingerprint: str) -> str:
+    """The name of a draw's latents: 64 hex digits that depend on content, view, rendering and encoder alone."""
+    view = draw.view
+    facts = [
+        _FORMAT,
+        draw.example.content,
+        [*view.resized, *view.crop_top_left, *view.target, view.flip],
+        [rendering.interpolation, rendering.background],
+        encoder_fingerprint,
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def default_cache_folder() -> Path:
+    """`lorasmith/latents` in the user's cache folder (XDG base directory specification)."""
+    told = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(told) if Path(told).is_absolute() else Path.home() / ".cache"
+    return home / "lorasmith" / "latents"
+
+
+class LatentCache:
+    """Encoded pictures by key, in memory and (given a folder) on disk; a full disk costs the sharing, not the run."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """With None, memory only. The folder is made when the first file is written."""
+        self._folder = folder
+        self._memory: dict[str, LatentDistribution] = {}
+        self._writes = folder is not None
+
+    def get(self, key: str) -> LatentDistribution | None:
+        """What was put under `key`, on the CPU; None if nothing was, or if what is on disk has been damaged."""
+        if key not in self._memory:
+            read = self._read(key)
+            if read is None:
+                return None
+            self._memory[key] = read
+        return self._memory[key]
+
+    def put(self, key: str, latents: LatentDistribution) -> None:
+        """Keep one picture's latents (mean and std [1, C, h, w]) as fp32 on the CPU."""
+        kept = LatentDistribution(_at_rest(latents.mean), _at_rest(latents.std))
+        self._memory[key] = kept
+        if self._writes and self._folder is not None:
+            self._write(_file_of(self._folder, key), kept)
+
+    def _read(self, key: str) -> LatentDistribution | None:
+        if self._folder is None:
+            return None
+        file = _file_of(self._folder, key)
+        if not file.is_file():
+            return None
+        try:
+            return _verified(file)
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            _log.warning("a cached picture is damaged and is encoded again: %s (%s)", shown(file), shown(str(error)))
+            _remove(file)
+            return None
+
+    def _write(self, file: Path, latents: LatentDistribution) -> None:
+        try:
+            _write_whole(file, _as_bytes(latents))
+        except OSError as error:
+            self._writes = False
+            why = "the disk is full" if error.errno in _NO_SPACE else error.strerror
+            _log.warning(
+                "encoded pictures are kept in memory only, because they cannot be written: %s (%s). "
+                "Set data.cache_folder to another place, or data.cache_latents to false.",
+                why,
+                shown(file.parent),
+            )
+
+
+@dataclass(frozen=True)
+class LatentSource:
+    """How draws become latents: from the cache where it has them, else by rendering and encoding."""
+
+    pixels: Callable[[Draw], Tensor]
+    """A draw's pixels [3, H, W] in −1…1."""
+    encode: Callable[[Tensor], LatentDistribution]
+    """Pixels [B, 3, H, W] to scaled latents."""
+    rendering: Rendering
+    encoder_fingerprint: str
+    cache: LatentCache | None
+    """None encodes each draw anew, as random crops need it."""
+
+    def key_of(self, draw: Draw) -> str:
+        """The name of the draw's latents."""
+        return key_of(draw, rendering=self.rendering, encoder_fingerprint=self.encoder_fingerprint)
+
+    def latents_of(self, draws: Sequence[Draw]) -> LatentDistribution:
+        """The latents [B, C, h, w] of draws of one target, in their order, fp32 on the CPU."""
+        each = [self.one(draw) for draw in draws]
+        return LatentDistribution(torch.cat([one.mean for one in each]), torch.cat([one.std for one in each]))
+
+    def one(self, draw: Draw) -> LatentDistribution:
+        """One draw's latents [1, C, h, w].
+
+        Each picture is encoded alone: in a batch, the last bits would depend on the pictures beside it, and a run
+        that goes on after a stop, with other gaps in its cache, would differ from one that never stopped.
+        """
+        if self.cache is None:
+            return self._encoded(draw)
+        key = self.key_of(draw)
+        latents = self.cache.get(key)
+        if latents is None:
+            latents = self._encoded(draw)
+            self.cache.put(key, latents)
+        return latents
+
+    def _encoded(self, draw: Draw) -> LatentDistribution:
+        latents = self.encode(self.pixels(draw).unsqueeze(0))
+        if not (latents.mean.isfinite().all() and latents.std.isfinite().all()):
+            raise DivergedError(
+                f"the VAE's latents of {shown(draw.example.id)} are not finite",
+                remedy="SDXL's own VAE overflows in half precision: encode in fp32, or use a VAE made for fp16.",
+            )
+        return LatentDistribution(_at_rest(latents.mean), _at_rest(latents.std))
+
+
+def _at_rest(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float32).contiguous()
+
+
+def _file_of(folder: Path, key: str) -> Path:
+    return folder / key[:2] / f"{key[2:]}.safetensors"
+
+
+def _checksum(latents: LatentDistribution) -> str:
+    digest = hashlib.sha256()
+    for tensor in (latents.mean, latents.std):
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _as_bytes(latents: LatentDistribution) -> bytes:
+    metadata = {"format": _FORMAT, "sha256": _checksum(latents)}
+    return save({"mean": latents.mean, "std": latents.std}, metadata)
+
+
+def _verified(file: Path) -> LatentDistribution:
+    """What is in the file; raises ValueError (or what safetensors raises) if it is not what was written."""
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata() or {}
+        latents = LatentDistribution(opened.get_tensor("mean"), opened.get_tensor("std"))
+    if metadata.get("sha256") != _checksum(latents):
+        raise ValueError("its checksum differs")
+    return latents
+
+
+def _write_whole(file: Path, data: bytes) -> None:
+    """Beside first, then renamed in: whoever reads sees all of it or nothing, also when two write the same."""
+    # Latents are pictures of people, decoded in a moment: nobody else on the machine needs to read them.
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = file.parent / f".{file.stem}-{os.getpid()}-{secrets.token_hex(4)}.part"
+    try:
+        with beside.open("wb") as written:
+            written.write(data)
+            written.flush()
+            os.fsync(written.fileno())
+        beside.replace(file)
+    except OSError:
+        _remove(beside)
+        raise
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s cannot be removed: %s", shown(file), error.strerror)

@@ -1,0 +1,220 @@
+"""Owns where captions stand beside pictures: a metadata file, or a file of the same name; refuses contradictions.
+
+All that is wrong is collected as problems, so that a person mends it in one go.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import cast
+
+from lorasmith.data.wording import listed, shown
+from lorasmith.errors import Problem
+
+METADATA_FILES = ("metadata.jsonl", "metadata.csv")
+SIDECAR_SUFFIXES = (".txt", ".caption")
+_USUAL_COLUMNS = ("text", "prompt", "caption")
+_FILE_NAME = "file_name"
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption and the file (with its line) that it stands in."""
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What a folder's metadata file says: captions by picture id (its path inside the folder), and what is wrong."""
+
+    by_id: Mapping[str, Caption] = field(default_factory=dict[str, Caption])
+    file: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Row:
+    values: Mapping[str, object]
+    place: str
+
+
+def read_metadata(folder: Path, *, column: str | None) -> Captions:
+    """The captions in `metadata.jsonl` or `metadata.csv`; none at all when there is no such file."""
+    files = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
+    match files:
+        case []:
+            return Captions(problems=_column_without_file(folder, column))
+        case [file]:
+            return _read_file(file, folder, column)
+        case _:
+            names = " and ".join(METADATA_FILES)
+            problem = Problem(f"there are both {names}", shown(folder), "Keep the one that is meant.")
+            return Captions(problems=(problem,))
+
+
+def read_sidecar(picture: Path) -> tuple[Caption | None, list[Problem]]:
+    """The caption in the `.txt` or `.caption` file of the picture's name, if there is one."""
+    found: list[Caption] = []
+    for file in sidecars_of(picture):
+        text = _text_of(file)
+        if isinstance(text, Problem):
+            return None, [text]
+        found.append(Caption(tidy(text), file.name))
+    return agreed(picture.name, found)
+
+
+def sidecars_of(picture: Path) -> list[Path]:
+    """The caption files of the picture's name that are there."""
+    return [file for suffix in SIDECAR_SUFFIXES if (file := picture.with_suffix(suffix)).is_file()]
+
+
+def agreed(picture: str, captions: Sequence[Caption]) -> tuple[Caption | None, list[Problem]]:
+    """The one caption that all of them say (empty ones do not count), or what they disagree about."""
+    said = [caption for caption in captions if caption.text]
+    if len({caption.text for caption in said}) > 1:
+        told = "; ".join(f"{shown(one.source)} says {shown(one.text, limit=60)!r}" for one in said)
+        return None, [Problem(f"{shown(picture)} has captions that differ: {told}", None, "Keep one of them.")]
+    return (said or [*captions] or [None])[0], []
+
+
+def tidy(text: str) -> str:
+    """One line: runs of white space become one space."""
+    return " ".join(text.split())
+
+
+def _column_without_file(folder: Path, column: str | None) -> tuple[Problem, ...]:
+    if column is None:
+        return ()
+    what = f"there is no {' or '.join(METADATA_FILES)} that could have the column {shown(column)!r}"
+    return (Problem(what, shown(folder), "Add the file, or leave data.caption_column out."),)
+
+
+def _read_file(file: Path, folder: Path, column: str | None) -> Captions:
+    text = _text_of(file)
+    if isinstance(text, Problem):
+        return Captions(file=file.name, problems=(text,))
+    rows, problems = _split(_rows_of_csv(text) if file.suffix == ".csv" else _rows_of_jsonl(text))
+    caption_column = _caption_column(rows, column, file)
+    if problems or isinstance(caption_column, Problem):
+        wrong = [caption_column] if isinstance(caption_column, Problem) and (rows or not problems) else []
+        return Captions(file=file.name, problems=(*problems, *wrong))
+    return _collected(rows, caption_column, folder, file)
+
+
+def _text_of(file: Path) -> str | Problem:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"byte {error.start} is not UTF-8"
+        return Problem(what, shown(file), "Save the file as UTF-8.")
+    except OSError as error:
+        return Problem(f"the file cannot be read: {error.strerror}", shown(file))
+
+
+def _split(read: Iterator[_Row | Problem]) -> tuple[list[_Row], list[Problem]]:
+    everything = list(read)
+    rows = [row for row in everything if isinstance(row, _Row)]
+    return rows, [problem for problem in everything if isinstance(problem, Problem)]
+
+
+def _rows_of_jsonl(text: str) -> Iterator[_Row | Problem]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield _row_of_json(line, f"{METADATA_FILES[0]}:{number}")
+
+
+def _row_of_json(line: str, place: str) -> _Row | Problem:
+    try:
+        values: object = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        said = error.msg if isinstance(error, json.JSONDecodeError) else "not JSON"
+        return Problem(f"the line is not JSON: {said}", place, "Each line is one object in braces.")
+    if not isinstance(values, dict):
+        return Problem(f"the line is not an object: {shown(line, limit=40)}", place, 'Write {"file_name": "…", …}.')
+    return _Row(cast(dict[str, object], values), place)
+
+
+def _rows_of_csv(text: str) -> Iterator[_Row | Problem]:
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    header: list[str] | None = None
+    try:
+        for cells in reader:
+            place = f"{METADATA_FILES[1]}:{reader.line_num}"
+            if not cells:
+                continue
+            if header is None:
+                header = [cell.strip() for cell in cells]
+            elif len(cells) != len(header):
+                what = f"the line has {len(cells)} columns, the header {len(header)}"
+                yield Problem(what, place, "Put captions with commas into double quotes.")
+            else:
+                yield _Row(dict(zip(header, cells, strict=True)), place)
+    except csv.Error as error:
+        yield Problem(f"the line is not CSV: {error}", f"{METADATA_FILES[1]}:{reader.line_num}")
+
+
+def _caption_column(rows: Sequence[_Row], column: str | None, file: Path) -> str | Problem:
+    columns = list(dict.fromkeys(name for row in rows for name in row.values))
+    there = f"The columns are: {listed(columns, limit=20)}." if columns else "It has no lines."
+    if _FILE_NAME not in columns:
+        return Problem(f"no column {_FILE_NAME!r} says which picture a line is about", shown(file), there)
+    if column is not None:
+        return column if column in columns else Problem(f"there is no column {shown(column)!r}", shown(file), there)
+    usual = next((name for name in _USUAL_COLUMNS if name in columns), None)
+    if usual is None:
+        what = f"none of the columns {', '.join(_USUAL_COLUMNS)} holds the captions"
+        return Problem(what, shown(file), f"{there} Name one with data.caption_column.")
+    return usual
+
+
+def _collected(rows: Sequence[_Row], column: str, folder: Path, file: Path) -> Captions:
+    found: dict[str, list[Caption]] = {}
+    problems: list[Problem] = []
+    for row in rows:
+        picture, caption = _picture_of(row, folder), _caption_of(row, column)
+        problems.extend(one for one in (picture, caption) if isinstance(one, Problem))
+        if isinstance(picture, str) and isinstance(caption, Caption):
+            found.setdefault(picture, []).append(caption)
+    by_id: dict[str, Caption] = {}
+    for picture, captions in found.items():
+        caption, disagreement = agreed(picture, captions)
+        problems.extend(disagreement)
+        if caption is not None:
+            by_id[picture] = caption
+    return Captions(by_id, file.name, tuple(problems))
+
+
+def _picture_of(row: _Row, folder: Path) -> str | Problem:
+    """The id of the picture a line is about: a path inside the folder, to a file that is there."""
+    name = row.values.get(_FILE_NAME)
+    if not isinstance(name, str) or not name.strip():
+        return Problem(f"{_FILE_NAME} is missing or not text", row.place)
+    path = PurePosixPath(name.strip())
+    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\0" in name:
+        what = f"{_FILE_NAME} {shown(name)!r} points outside of the folder"
+        return Problem(what, row.place, "Only pictures inside of the folder can be named.")
+    if not (folder / path).is_file():
+        return Problem(f"{_FILE_NAME} {shown(name)!r} is not there", row.place, _nearest(folder / path))
+    return path.as_posix()
+
+
+def _nearest(path: Path) -> str:
+    """A hint at a file whose name differs in nothing but case or suffix."""
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    same = [one.name for one in beside if one.name.casefold() == path.name.casefold()]
+    stem = [one.name for one in beside if one.stem == path.stem and one.suffix not in SIDECAR_SUFFIXES]
+    near = [*same, *stem]
+    return f"Did you mean {shown(near[0])!r}?" if near else "Correct the name, or take the line out."
+
+
+def _caption_of(row: _Row, column: str) -> Caption | Problem:
+    value = row.values.get(column)
+    if value is None:
+        return Caption("", row.place)
+    if not isinstance(value, str):
+        return Problem(f"the caption in column {shown(column)!r} is not text: {shown(repr(value))}", row.place)
+    return Caption(tidy(value), row.place)
