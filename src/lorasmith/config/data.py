@@ -20,7 +20,7 @@ class DataConfig(Section):
     """Prompt for every picture that has no caption of its own, such as `a photo of TOK`."""
 
     caption_column: str | None = None
-    """Column of `metadata.jsonl` or `metadata.csv` that holds the captions; None takes `text`, `prompt` or `caption`."""
+    """Column of `metadata.jsonl` or `metadata.csv` with the captions; None takes `text`, `prompt` or `caption`."""
 
     resolution: Annotated[int, Field(ge=16, le=4096)] | None = None
     """Side of the training square in pixels (with buckets: its area); None means the base's own."""

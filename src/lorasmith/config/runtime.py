@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lorasmith.config.section import Section
+from lorasmith.config.section import OneValuePerFlag, Section
 
 
 class RuntimeConfig(Section):
@@ -43,8 +43,8 @@ class CheckpointConfig(Section):
 class ValidationConfig(Section):
     """What is drawn and measured while the run goes on."""
 
-    prompts: tuple[str, ...] = ()
-    """Prompts for validation pictures; none are drawn when empty."""
+    prompts: Annotated[tuple[str, ...], OneValuePerFlag()] = ()
+    """Prompts for validation pictures, one per flag; none are drawn when empty."""
 
     every: Annotated[int, Field(ge=0)] = 0
     """Draw and measure every so many steps; 0 means four times a run."""

@@ -74,7 +74,9 @@ class TrainConfig(Section):
         """One entry of words per token abstraction, or none at all."""
         given, wanted = len(self.tokens.init), len(self.tokens.abstractions)
         if given and given != wanted:
-            raise ValueError(f"tokens.init has {given} entries for {wanted} token abstractions; give one entry for each")
+            raise ValueError(
+                f"tokens.init has {given} entries for {wanted} token abstractions; give one entry for each"
+            )
         return self
 
     @model_validator(mode="after")

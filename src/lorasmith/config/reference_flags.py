@@ -1,0 +1,219 @@
+"""Owns the table of the 81 flags of diffusers' advanced SDXL DreamBooth script and what each means here.
+
+A command line that names the base or the pictures in the script's way (`--pretrained_model_name_or_path`,
+`--instance_data_dir` or `--dataset_name`) is read in the script's manner: where nobody says otherwise, the script's
+defaults hold (`MANNER_DEFAULTS`, below recipes and files), and new tokens are trained only with
+`--train_text_encoder_ti`. Two defaults are left out on purpose: a rate of 1e-4 for Prodigy, with which nothing would
+be learnt, and a length of one epoch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Status = Literal["same", "renamed", "split", "advice", "refused"]
+Condition = Literal["always", "prior", "prodigy", "text parts", "folder"]
+
+MANNER_FLAGS = ("pretrained_model_name_or_path", "instance_data_dir", "dataset_name")
+
+
+@dataclass(frozen=True)
+class ReferenceFlag:
+    """One flag of the reference script.
+
+    `paths` are our options; `words` translates its values; `condition` says when it has an effect; `is_switch` flags
+    stand alone or take true or false, and the others need a value.
+    """
+
+    name: str
+    status: Status
+    paths: tuple[str, ...]
+    note: str
+    words: Mapping[str, str] = field(default_factory=dict[str, str])
+    condition: Condition = "always"
+    is_switch: bool = False
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be, in words."""
+        return "true or false" if self.is_switch else "a value"
+
+
+def _same(name: str, path: str, note: str = "", condition: Condition = "always") -> ReferenceFlag:
+    return ReferenceFlag(name, "same", (path,), note, condition=condition)
+
+
+def _renamed(name: str, path: str, note: str = "", condition: Condition = "always") -> ReferenceFlag:
+    return ReferenceFlag(name, "renamed", (path,), note, condition=condition)
+
+
+def _switch(name: str, path: str, note: str = "", *, on: str = "true", off: str = "false") -> ReferenceFlag:
+    status: Status = "same" if path.endswith(f".{name}") else "renamed"
+    return ReferenceFlag(name, status, (path,), note, words={"true": on, "false": off}, is_switch=True)
+
+
+def _prodigy(name: str, path: str, note: str = "", *, is_switch: bool = False) -> ReferenceFlag:
+    return ReferenceFlag(name, "renamed", (path,), note, condition="prodigy", is_switch=is_switch)
+
+
+def _advice(name: str, note: str, *, is_switch: bool = False) -> ReferenceFlag:
+    return ReferenceFlag(name, "advice", (), note, is_switch=is_switch)
+
+
+def _refused(name: str, note: str, *, is_switch: bool = False) -> ReferenceFlag:
+    return ReferenceFlag(name, "refused", (), note, is_switch=is_switch)
+
+
+_BASE_AND_PICTURES = (
+    _renamed("pretrained_model_name_or_path", "model.base"),
+    _renamed("pretrained_vae_model_name_or_path", "model.vae"),
+    _same("revision", "model.revision", "For the base alone; the VAE takes its own main branch."),
+    _same("variant", "model.variant"),
+    _renamed(
+        "dataset_name",
+        "data.instance_images",
+        "A folder of pictures, with or without metadata, is read as it stands. Data sets of the hub are not read yet: "
+        "download it (`hf download --repo-type dataset`) and name the folder.",
+        "folder",
+    ),
+    _refused("dataset_config_name", "Data sets of the hub are not read yet: download it and name the folder."),
+    _renamed("instance_data_dir", "data.instance_images", "Captions beside the pictures are read too."),
+    _advice("cache_dir", "Nothing is downloaded for a folder of pictures; our caches: --data.cache-folder."),
+    _refused("image_column", "In a folder of pictures the column is always file_name; leave the flag out."),
+    _same("caption_column", "data.caption_column"),
+    _same("repeats", "data.repeats", "Crop and flip are drawn anew each time, not once per run."),
+    _renamed("class_data_dir", "prior.class_images", "Only with --with_prior_preservation.", "prior"),
+    _same("instance_prompt", "data.instance_prompt"),
+    _renamed("token_abstraction", "tokens.abstractions", "Only whole words are replaced: TOK leaves TOK2 alone."),
+    _renamed("num_new_tokens_per_abstraction", "tokens.per_abstraction"),
+    _same("class_prompt", "prior.class_prompt", "Only with --with_prior_preservation.", "prior"),
+    _same("resolution", "data.resolution", "Without it the base's own (1024 for SDXL)."),
+    _switch("center_crop", "data.crop", "Without it crops are random, as in the script.", on="center", off="random"),
+    _switch("random_flip", "data.flip", "Drawn anew each epoch, not once per run."),
+    ReferenceFlag(
+        "image_interpolation_mode",
+        "renamed",
+        ("data.interpolation",),
+        "nearest_exact is nearest.",
+        words={"nearest_exact": "nearest"},
+    ),
+    _switch("cache_latents", "data.cache_latents", "On by default; pictures and captions stay paired."),
+)
+
+_PRIOR_AND_VALIDATION = (
+    _switch("with_prior_preservation", "prior", off="none"),
+    _renamed("prior_loss_weight", "prior.weight", "Only with --with_prior_preservation.", "prior"),
+    _same("num_class_images", "prior.num_class_images", "Only with --with_prior_preservation.", "prior"),
+    _same("sample_batch_size", "prior.sample_batch_size", "Only with --with_prior_preservation.", "prior"),
+    _advice("prior_generation_precision", "Class images are drawn in the run's own precision (--runtime.precision)."),
+    _renamed("validation_prompt", "validation.prompts"),
+    _renamed("num_validation_images", "validation.count"),
+    _advice("validation_epochs", "Pictures are drawn every so many steps here: --validation.every (default: 4 a run)."),
+    _refused("do_edm_style_training", "EDM-style training is not there yet.", is_switch=True),
+)
+
+_PARTS = (
+    _switch("train_text_encoder", "adapter.text_encoders", "LoRA on both text encoders; new tokens may train beside."),
+    _switch("train_text_encoder_ti", "tokens.enabled", "Pivotal tuning; only the new rows train."),
+    _renamed("train_text_encoder_ti_frac", "schedule.pivot", "Counted in steps, not epochs."),
+    _renamed("train_text_encoder_frac", "schedule.text_encoder_fraction", "Counted in steps, not epochs."),
+    ReferenceFlag(
+        "text_encoder_lr",
+        "split",
+        ("rates.new_tokens_1", "rates.new_tokens_2", "rates.text_encoder_1", "rates.text_encoder_2"),
+        "Goes to the text parts that train; 0 is honoured. Without it AdamW takes the script's 5e-6.",
+        condition="text parts",
+    ),
+    _refused("clip_skip", "Training on an earlier hidden state is not there yet; leave it out.", is_switch=False),
+    _same("rank", "adapter.rank", "For the denoiser and the text encoders; alpha is the rank, as in the script."),
+    _renamed("lora_dropout", "adapter.dropout"),
+    _switch("use_dora", "adapter.kind", on="dora", off="lora"),
+    _refused("use_blora", "Training single blocks (B-LoRA) is not there yet.", is_switch=True),
+    _refused("lora_unet_blocks", "Training single blocks is not there yet; see --adapter.targets."),
+)
+
+_OPTIMIZER_AND_SCHEDULE = (
+    _renamed("train_batch_size", "schedule.batch_size"),
+    _renamed("num_train_epochs", "schedule.epochs", "--max_train_steps overrides it."),
+    _renamed("max_train_steps", "schedule.steps"),
+    _renamed("gradient_accumulation_steps", "schedule.gradient_accumulation"),
+    _switch("gradient_checkpointing", "runtime.gradient_checkpointing"),
+    _same("learning_rate", "optimizer.learning_rate"),
+    ReferenceFlag(
+        "scale_lr",
+        "split",
+        ("optimizer.learning_rate",),
+        "Multiplies the main rate by batch size and gradient accumulation, once, here.",
+        is_switch=True,
+    ),
+    _renamed("lr_scheduler", "schedule.lr_schedule"),
+    _renamed("lr_warmup_steps", "schedule.warmup_steps", "Without effect on `constant`, as in the script."),
+    _renamed("lr_num_cycles", "schedule.lr_cycles"),
+    _same("lr_power", "schedule.lr_power"),
+    _same("snr_gamma", "objective.snr_gamma"),
+    _same("noise_offset", "objective.noise_offset"),
+    _renamed("optimizer", "optimizer.name", "An unknown name is refused, not replaced by AdamW."),
+    _refused("use_8bit_adam", "8-bit Adam is not there yet; --optimizer adamw trains the same in more memory.",
+             is_switch=True),
+    _renamed("adam_beta1", "optimizer.beta1", "For both optimizers, as in the script."),
+    _renamed("adam_beta2", "optimizer.beta2", "For both optimizers, as in the script."),
+    _renamed("adam_epsilon", "optimizer.eps", "For both optimizers, as in the script."),
+    _renamed("adam_weight_decay", "optimizer.weight_decay", "For both optimizers, as in the script."),
+    _renamed("adam_weight_decay_text_encoder", "optimizer.text_weight_decay", "0 is honoured."),
+    _prodigy("prodigy_beta3", "optimizer.beta3"),
+    _prodigy("prodigy_decouple", "optimizer.decouple", "False is false.", is_switch=True),
+    _prodigy("prodigy_use_bias_correction", "optimizer.use_bias_correction", "False is false.", is_switch=True),
+    _prodigy("prodigy_safeguard_warmup", "optimizer.safeguard_warmup", "False is false.", is_switch=True),
+    _same("max_grad_norm", "runtime.max_grad_norm", "For each part by itself."),
+)  # fmt: skip
+
+_MACHINE_AND_OUTPUT = (
+    _renamed("output_dir", "output.folder"),
+    _same("seed", "runtime.seed", "Without it 0; every draw follows from it."),
+    _renamed("checkpointing_steps", "checkpoint.every"),
+    _renamed("checkpoints_total_limit", "checkpoint.keep", "Without it the last two are kept."),
+    _refused("resume_from_checkpoint", "Go on with `lorasmith train --resume RUN`, where RUN is the run's folder."),
+    _advice("dataloader_num_workers", "Pictures are prepared once and cached; there are no worker processes to count."),
+    ReferenceFlag(
+        "mixed_precision",
+        "renamed",
+        ("runtime.precision",),
+        "no is fp32; adapters and new tokens stay fp32 in any case.",
+        words={"no": "fp32"},
+    ),
+    _switch("allow_tf32", "runtime.allow_tf32"),
+    _advice(
+        "enable_xformers_memory_efficient_attention",
+        "torch's own memory-efficient attention is always on.",
+        is_switch=True,
+    ),
+    _advice("report_to", "Every run writes metrics.jsonl and events.jsonl in its folder; trackers are not there yet."),
+    _advice("logging_dir", "Every run writes metrics.jsonl and events.jsonl in its folder."),
+    _refused(
+        "push_to_hub",
+        "Nothing is uploaded by this version: train without it and run `hf upload` on the export folder.",
+        is_switch=True,
+    ),
+    _refused("hub_token", "Secrets do not belong on a command line: log in with `hf auth login`."),
+    _refused("hub_model_id", "Nothing is uploaded by this version: run `hf upload` on the export folder."),
+    _advice("local_rank", "The launcher tells each process its rank."),
+)
+
+REFERENCE_FLAGS: Mapping[str, ReferenceFlag] = {
+    flag.name: flag
+    for group in (_BASE_AND_PICTURES, _PRIOR_AND_VALIDATION, _PARTS, _OPTIMIZER_AND_SCHEDULE, _MACHINE_AND_OUTPUT)
+    for flag in group
+}
+
+MANNER_DEFAULTS: Mapping[str, object] = {
+    "tokens.enabled": False,
+    "data.crop": "random",
+    "optimizer.name": "adamw",
+    "schedule.batch_size": 4,
+    "schedule.warmup_steps": 500,
+    "adapter.rank": 4,
+    "validation.count": 4,
+    "checkpoint.every": 500,
+}
+PRODIGY_MANNER_DEFAULTS: Mapping[str, object] = {"optimizer.beta2": 0.999, "optimizer.weight_decay": 1e-4}
+TEXT_RATE_IN_MANNER = 5e-6
