@@ -1,1 +1,1 @@
-"""TODO"""
+"""LoRA and DoRA on the parts of a base, through peft."""

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorasmith.sizes import SizeConditioning
 
@@ -18,6 +19,10 @@ class LatentDistribution:
 
     mean: Tensor
     std: Tensor
+
+    def to(self, device: torch.device) -> "LatentDistribution":
+        """The same values on a device."""
+        return LatentDistribution(self.mean.to(device), self.std.to(device))
 
     def sample(self, unit_noise: Tensor) -> Tensor:
         """Latents [B, C, h, w] for one draw of unit noise of the same shape."""
@@ -57,8 +62,22 @@ class NoiseSchedule:
     prediction_type: PredictionType
 
 
+@dataclass(frozen=True)
+class TokenizedEncoder:
+    """A text encoder by name, with the tokenizer whose ids it reads."""
+
+    name: Literal["text_encoder_1", "text_encoder_2"]
+    encoder: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
 class DiffusionFamily(Protocol):
     """A base as the trainer sees it: text encoders and latents in, a prediction out."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is."""
+        ...
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
@@ -68,6 +87,11 @@ class DiffusionFamily(Protocol):
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The networks by name: `denoiser`, `text_encoder_1`, `text_encoder_2` (the adapters' homes)."""
+        ...
+
+    @property
+    def text_encoders(self) -> Sequence[TokenizedEncoder]:
+        """The text encoders with their tokenizers, where new tokens are attached."""
         ...
 
     def encode_pictures(self, pictures: Tensor) -> LatentDistribution:

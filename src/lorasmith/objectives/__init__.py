@@ -1,1 +1,1 @@
-"""TODO"""
+"""What is trained towards: noise, targets, weights; pure functions of tensors."""

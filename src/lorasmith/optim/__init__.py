@@ -1,1 +1,1 @@
-"""TODO"""
+"""Optimizers, one per part, each over one flat buffer; and how rates change over a run."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Use cases: what a user asks for, wired together from the layers below."""

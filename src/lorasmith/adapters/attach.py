@@ -1,0 +1,93 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+"""Owns putting peft adapters on the parts of a base and naming their parameters; knows no optimizer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from lorasmith import rng
+from lorasmith.errors import DataError
+
+AdapterKind = Literal["lora", "dora"]
+DenoiserTargets = Literal["attention", "attention+feed-forward"]
+
+# The reference's set: every attention's four linears (560 in SDXL's UNet).
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+_TEXT_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+@dataclass(frozen=True)
+class AdapterShape:
+    """What an adapter is: its kind, size, scale and where it sits."""
+
+    kind: AdapterKind
+    rank: int
+    alpha: float
+    dropout: float
+    targets: tuple[str, ...]
+
+
+def denoiser_targets(targets: DenoiserTargets) -> tuple[str, ...]:
+    """The endings of the denoiser's module names that get an adapter."""
+    return _ATTENTION if targets == "attention" else (*_ATTENTION, *_FEED_FORWARD)
+
+
+def text_encoder_targets() -> tuple[str, ...]:
+    """The endings of a text encoder's module names that get an adapter."""
+    return _TEXT_ATTENTION
+
+
+def attach_adapter(part: nn.Module, shape: AdapterShape, *, seed: int, name: str) -> dict[str, nn.Parameter]:
+    """Put a fresh adapter on a part and return its fp32 parameters by name.
+
+    The down-weights start normal with standard deviation 1/rank and the up-weights at zero, as in the reference, so
+    that an untrained adapter changes nothing. Drawn from (seed, part): the same run starts the same way everywhere.
+    """
+    config = LoraConfig(
+        r=shape.rank,
+        lora_alpha=shape.alpha,  # pyright: ignore[reportArgumentType]  # peft takes fractions as well
+        lora_dropout=shape.dropout,
+        target_modules=list(shape.targets),
+        init_lora_weights="gaussian",
+        use_dora=shape.kind == "dora",
+    )
+    with rng.scoped_seed(seed, "adapter", name):
+        inject_adapter_in_model(config, part)
+    parameters = adapter_parameters(part)
+    if not parameters:
+        raise DataError(f"no module of {name} is called {', '.join(shape.targets)}", remedy="Choose other targets.")
+    for parameter in parameters.values():
+        # bf16 masters lose small updates; peft creates them in the base's dtype (diffusers' script trains those).
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(requires_grad=True)
+    return parameters
+
+
+def adapter_parameters(part: nn.Module) -> dict[str, nn.Parameter]:
+    """The adapter's parameters of a part, by name, in the part's own order."""
+    return {name: parameter for name, parameter in part.named_parameters() if "lora_" in name}
+
+
+def up_weights(parameters: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
+    """The up-weights among an adapter's parameters: zero until something has trained."""
+    return [parameter for name, parameter in parameters.items() if ".lora_B." in name]
+
+
+def set_adapters_enabled(part: nn.Module, *, enabled: bool) -> None:
+    """Switch a part's adapters on or off without touching their weights."""
+    for module in part.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.enable_adapters(enabled)
+
+
+def activate_dropout(part: nn.Module) -> None:
+    """Put only the adapters' dropout into training mode; the frozen part stays as it is used."""
+    for module in part.modules():
+        if isinstance(module, LoraLayer):
+            module.lora_dropout.train()

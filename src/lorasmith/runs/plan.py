@@ -1,0 +1,109 @@
+"""Owns finding out what a run will do without loading any weights: the use case behind `--dry-run`."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lorasmith.adapters.attach import denoiser_targets
+from lorasmith.config.train import TrainConfig
+from lorasmith.data.class_images import class_images as class_image_files
+from lorasmith.data.examples import Example
+from lorasmith.events import Emit, ignore
+from lorasmith.models.sdxl import cost
+from lorasmith.models.sdxl.components import check_is_sdxl, locate_base
+from lorasmith.run_folder import RunFolder
+from lorasmith.runs import pictures
+from lorasmith.sizes import Size
+from lorasmith.training.plan import BaseFacts, Facts, RunPlan, make_plan
+from lorasmith.training.precision import Precision, resolve_device, resolve_precision
+
+_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+# Kept activations against the outputs of all leaf modules; 1.3 matches what SDXL takes at 1024 px in bf16.
+_KEPT = 1.3
+_SHARE_OF_PEAK = 0.25
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a run will do, with what was read to find it out."""
+
+    plan: RunPlan
+    instance: tuple[Example, ...]
+    base_folder: Path
+    resolution: int
+
+
+def plan_run(config: TrainConfig, emit: Emit = ignore) -> RunPlan:
+    """The plan of a run, from its config, its pictures and the base's small files."""
+    return survey(config, emit).plan
+
+
+def survey(config: TrainConfig, emit: Emit = ignore) -> Survey:
+    """Read the pictures and the base's small files, and plan."""
+    base_folder = locate_base(config.model)
+    check_is_sdxl(base_folder)
+    resolution = config.data.resolution or cost.native_size(base_folder).height
+    # Two halvings in the UNet on top of the VAE's.
+    pictures.check_resolution(resolution, multiple=4 * cost.latent_scale(base_folder))
+    instance = pictures.instance_images(config, emit)
+    facts = gather_facts(config, instance, base_folder, resolution)
+    return Survey(make_plan(config, facts), instance, base_folder, resolution)
+
+
+def gather_facts(config: TrainConfig, instance: tuple[Example, ...], base_folder: Path, resolution: int) -> Facts:
+    """Everything the plan depends on besides the config."""
+    device = resolve_device(config.runtime.device)
+    precision = resolve_precision(config.runtime.precision, device)
+    sets = pictures.deal(config, instance, (), resolution)
+    wanted = config.prior.num_class_images if config.prior else 0
+    present = len(class_image_files(class_image_folder(config))) if config.prior else 0
+    return Facts(
+        instance_images=len(sets.training),
+        held_out_images=len(sets.held_out),
+        class_images=wanted,
+        class_images_missing=max(0, wanted - present),
+        micro_steps_per_epoch=sets.order.micro_steps_per_epoch,
+        buckets=tuple(sets.order.bucket_counts.items()),
+        base=_base_facts(config, base_folder, resolution, precision),
+        device=device.type,
+        precision=precision.name,
+        device_flops=measured_flops(device, precision) * _SHARE_OF_PEAK,
+    )
+
+
+def class_image_folder(config: TrainConfig) -> Path:
+    """Where the run's class images are."""
+    named = config.prior.class_images if config.prior else None
+    return named.expanduser() if named else RunFolder(config.output.folder).class_images
+
+
+def measured_flops(device: torch.device, precision: Precision) -> float:
+    """Operations a second of this device in a large product, measured for a moment."""
+    side = 4096 if device.type == "cuda" else 512
+    matrix = torch.ones(side, side, device=device, dtype=precision.dtype)
+    best = float("inf")
+    for _ in range(3):
+        started = time.monotonic()
+        (matrix @ matrix)[0, 0].item()
+        best = min(best, time.monotonic() - started)
+    return 2 * side**3 / max(best, 1e-6)
+
+
+def _base_facts(config: TrainConfig, folder: Path, resolution: int, precision: Precision) -> BaseFacts:
+    spent = cost.step_cost(folder, Size(resolution, resolution), denoiser_targets(config.adapter.targets))
+    size = _BYTES[precision.name]
+    tokens = len(config.tokens.abstractions) * config.tokens.per_abstraction if config.tokens.enabled else 0
+    said = config.model.prediction
+    return BaseFacts(
+        name=config.model.base,
+        is_embedded=config.model.base == "embedded",
+        resolution=resolution,
+        prediction_type=cost.prediction_type(folder) if said == "auto" else said,
+        weight_bytes=(spent.denoiser_parameters + spent.text_encoder_parameters) * size + spent.vae_parameters * 4,
+        adapter_parameters=spent.adapted_width * config.adapter.rank,
+        new_token_parameters=tokens * sum(spent.token_widths),
+        step_flops=spent.flops,
+        activation_bytes=int(spent.activation_elements * size * _KEPT),
+    )

@@ -1,0 +1,90 @@
+"""Owns getting a run ready for its first step: opens the base, draws class images, encodes pictures, attaches parts."""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from lorasmith.config.train import TrainConfig
+from lorasmith.data.buckets import targets_of
+from lorasmith.data.examples import Draw, Example
+from lorasmith.data.order import fixed_draws
+from lorasmith.events import Emit
+from lorasmith.inference.pipeline import pipeline_from_components
+from lorasmith.models.sdxl.components import open_components
+from lorasmith.models.sdxl.family import Sdxl
+from lorasmith.run_folder import RunFolder
+from lorasmith.runs import pictures
+from lorasmith.runs.plan import Survey, class_image_folder
+from lorasmith.runs.sampling import ValidationSampler, draw_class_images
+from lorasmith.sizes import Size
+from lorasmith.training.assemble import assemble, vocabulary_of
+from lorasmith.training.loop import Training
+from lorasmith.training.precision import resolve_device, resolve_precision
+from lorasmith.training.validation import RunValidation
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run before its first step, and the pipeline that draws with it as it stands."""
+
+    training: Training
+    validation: RunValidation
+    pipeline: StableDiffusionXLPipeline
+    size: Size
+
+
+def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit) -> PreparedRun:
+    """Everything up to the first step, from the base's weights to encoded pictures."""
+    device = resolve_device(config.runtime.device)
+    precision = resolve_precision(config.runtime.precision, device)
+    _set_up_torch(config)
+    components = open_components(config.model, dtype=precision.dtype)
+    prediction = None if config.model.prediction == "auto" else config.model.prediction
+    family = Sdxl(components, device=device, prediction=prediction)
+    if config.runtime.gradient_checkpointing:
+        components.unet.enable_gradient_checkpointing()
+    pipeline = pipeline_from_components(components, device=device)
+    size = Size(surveyed.resolution, surveyed.resolution)
+    class_examples = _class_images(config, pipeline, size, emit)
+    sets = pictures.deal(config, surveyed.instance, class_examples, surveyed.resolution)
+    training = assemble(config, family, sets, steps=surveyed.plan.steps, precision=precision)
+    fixed = fixed_draws(sets.held_out, targets_of(surveyed.resolution, buckets=config.data.buckets))
+    _encode_pictures(config, training, fixed, emit)
+    sampler = ValidationSampler(
+        pipeline, vocabulary_of(config), config.validation, folder.samples,
+        seed=config.runtime.seed, size=size, base=surveyed.plan.base,
+    )  # fmt: skip
+    validation = RunValidation(
+        training,
+        held_out=[training.batches.batch_of([draw]) for draw in fixed],
+        sampler=sampler if config.validation.prompts else None,
+        emit=emit,
+    )
+    return PreparedRun(training, validation, pipeline, size)
+
+
+def _set_up_torch(config: TrainConfig) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = config.runtime.allow_tf32
+    torch.backends.cudnn.allow_tf32 = config.runtime.allow_tf32
+
+
+def _class_images(
+    config: TrainConfig, pipeline: StableDiffusionXLPipeline, size: Size, emit: Emit
+) -> tuple[Example, ...]:
+    """The class images, the missing ones drawn first by the base as it was published."""
+    if config.prior is None:
+        return ()
+    folder = class_image_folder(config)
+    draw_class_images(pipeline, config.prior, folder, seed=config.runtime.seed, size=size, emit=emit)
+    return pictures.class_images(config, folder)
+
+
+def _encode_pictures(config: TrainConfig, training: Training, besides: tuple[Draw, ...], emit: Emit) -> None:
+    """Encode every view the run will see, where there are few, and let the VAE go if nothing will be drawn."""
+    if not (config.data.cache_latents and config.data.crop == "center"):
+        return
+    micro_steps = range(training.phases.total_steps * training.gradient_accumulation)
+    training.batches.fill_cache(micro_steps, emit, besides=besides)
+    if not config.validation.prompts:
+        training.family.release_vae()

@@ -1,0 +1,70 @@
+"""Owns drawing validation pictures and class images with a base that is being trained, or about to be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusers import StableDiffusionXLPipeline
+from PIL import Image
+
+from lorasmith import rng
+from lorasmith.config.data import PriorConfig
+from lorasmith.config.runtime import ValidationConfig
+from lorasmith.data.class_images import draw_missing_class_images
+from lorasmith.events import Emit, SamplesReady
+from lorasmith.inference.draw import DrawRequest, DrawSettings, draw
+from lorasmith.inference.png import PictureParameters, save_png
+from lorasmith.sizes import Size
+from lorasmith.tokens.vocabulary import TokenVocabulary
+
+
+@dataclass(frozen=True)
+class ValidationSampler:
+    """Draws the validation prompts with the run as it stands; the same seeds each time, so that one sees it change."""
+
+    pipeline: StableDiffusionXLPipeline
+    vocabulary: TokenVocabulary
+    config: ValidationConfig
+    folder: Path
+    seed: int
+    size: Size
+    base: str
+
+    def draw(self, step: int) -> SamplesReady:
+        """Draw `count` pictures of each prompt after `step` finished updates."""
+        wanted = [(prompt, place) for prompt in self.config.prompts for place in range(self.config.count)]
+        requests = [self._request(prompt, place) for prompt, place in wanted]
+        pictures = draw(self.pipeline, requests)
+        paths = [self._save(step, *one) for one in zip(range(len(wanted)), wanted, requests, pictures, strict=True)]
+        return SamplesReady(step, tuple(paths), tuple(prompt for prompt, _ in wanted))
+
+    def _request(self, prompt: str, place: int) -> DrawRequest:
+        settings = DrawSettings(steps=self.config.steps, guidance=self.config.guidance, size=self.size)
+        # 32 bits, so that the seed in the picture's metadata can be typed into any program.
+        seed = rng.key(self.seed, "samples", prompt, place) % 2**32
+        return DrawRequest(self.vocabulary.expand(prompt), seed, settings=settings)
+
+    def _save(
+        self, step: int, number: int, wanted: tuple[str, int], request: DrawRequest, picture: Image.Image
+    ) -> Path:
+        path = self.folder / f"step-{step:06d}-{number:02d}.png"
+        save_png(picture, path, PictureParameters(wanted[0], request, self.size, self.base))
+        return path
+
+
+def draw_class_images(
+    pipeline: StableDiffusionXLPipeline, prior: PriorConfig, folder: Path, *, seed: int, size: Size, emit: Emit
+) -> int:
+    """Draw with the base itself what is missing of the class images; how many that were."""
+    settings = DrawSettings(steps=prior.sample_steps, guidance=prior.guidance, size=size)
+
+    def draw_these(indices: Sequence[int]) -> list[Image.Image]:
+        requests = [
+            DrawRequest(prior.class_prompt, rng.key(seed, "class_images", index) % 2**32, settings=settings)
+            for index in indices
+        ]
+        return draw(pipeline, requests, batch_size=len(requests))
+
+    return draw_missing_class_images(
+        folder, prior.num_class_images, draw=draw_these, seed=seed, batch_size=prior.sample_batch_size, emit=emit
+    )

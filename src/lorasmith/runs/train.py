@@ -1,0 +1,172 @@
+"""Owns the main use case: from a config to a finished run folder, and from a stopped one onwards."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lorasmith import __version__
+from lorasmith.config.train import TrainConfig
+from lorasmith.errors import ConfigError, LorasmithError, StoppedError
+from lorasmith.event_log import EventLog
+from lorasmith.events import Emit, Event, RunEnded, RunStarted, StepDone, ignore
+from lorasmith.reports.report import write_report
+from lorasmith.run_folder import RunFolder, write_json
+from lorasmith.runs.exports import export_run
+from lorasmith.runs.plan import Survey, survey
+from lorasmith.runs.prepare import prepare
+from lorasmith.runs.stop_signal import StopSignal
+from lorasmith.training.checkpoint import CheckpointStore
+from lorasmith.training.facts import refuse_changes
+from lorasmith.training.loop import Rhythm, fit
+
+_PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "prodigyopt", "pillow", "numpy")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run being worked on: what was asked, what was found, where it goes and who listens."""
+
+    config: TrainConfig
+    survey: Survey
+    folder: RunFolder
+    stop: StopSignal
+    emit: Emit
+
+
+def train(
+    config: TrainConfig,
+    *,
+    origins: Mapping[str, str] | None = None,
+    emit: Emit = ignore,
+    stop: StopSignal | None = None,
+) -> Path:
+    """Train from the beginning; the run folder. `origins` says where each value of the config came from.
+
+    Raises StoppedError after a checkpoint when asked to stop; see `lorasmith.errors` for every other refusal.
+    """
+    config = with_absolute_paths(config)
+    folder = RunFolder(config.output.folder)
+    folder.refuse_if_used()
+    surveyed = survey(config, emit)
+    with folder.claim(fresh=True):
+        _write_down(folder, config, surveyed, origins or {})
+        return _work(_Run(config, surveyed, folder, stop or StopSignal(), emit), resumed=False)
+
+
+def resume(path: Path, *, emit: Emit = ignore, stop: StopSignal | None = None) -> Path:
+    """Go on with a stopped run, exactly; the run folder."""
+    folder = RunFolder(path.expanduser().resolve())
+    folder.refuse_if_not_a_run()
+    with folder.claim(fresh=False):
+        if folder.state() == "finished":
+            raise ConfigError(
+                f"the run in {folder.path} is finished", where="--resume",
+                remedy="Its exports are in its export folder; start another run in another folder.",
+            )  # fmt: skip
+        config = read_config(folder)
+        return _work(_Run(config, survey(config, emit), folder, stop or StopSignal(), emit), resumed=True)
+
+
+def read_config(folder: RunFolder) -> TrainConfig:
+    """The config a run was started with; its folder is where it lies now, wherever it was then."""
+    config = TrainConfig.model_validate_json(folder.config_file.read_text(encoding="utf-8"))
+    name = config.output.name or config.output.folder.name
+    output = config.output.model_copy(update={"folder": folder.path, "name": name})
+    return config.model_copy(update={"output": output})
+
+
+def with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """The same config whatever folder it is read in later."""
+    data, output = config.data, config.output
+    changed: dict[str, object] = {
+        "data": data.model_copy(
+            update={"instance_images": _absolute(data.instance_images), "cache_folder": _absolute(data.cache_folder)}
+        ),
+        "output": output.model_copy(update={"folder": _absolute(output.folder)}),
+    }
+    if config.prior is not None:
+        changed["prior"] = config.prior.model_copy(update={"class_images": _absolute(config.prior.class_images)})
+    if Path(config.model.base).expanduser().is_dir():
+        changed["model"] = config.model.model_copy(update={"base": str(_absolute(Path(config.model.base)))})
+    return config.model_copy(update=changed)
+
+
+def _work(run: _Run, *, resumed: bool) -> Path:
+    """Train to the end (or to the next stop), export and report; everything said is also written down."""
+    store = CheckpointStore(run.folder.checkpoints, run.config.checkpoint.keep)
+    newest = store.newest()
+    first = newest[0].step if newest else 0
+    plan, progress = run.survey.plan, _Progress(first)
+    emit = _to_all(EventLog(run.folder, resumed_at=first).append, progress.hear, run.emit)
+    emit(RunStarted(first, plan.steps, plan.pivot_step, resumed))
+    with _ending_told(emit, progress), run.stop.listening():
+        prepared = prepare(run.config, run.survey, run.folder, emit)
+        if newest is not None:
+            refuse_changes(newest[1], prepared.training.facts)
+            prepared.training.restore(newest[0])
+        rhythm = Rhythm(frozenset(plan.checkpoint_steps), frozenset(plan.validation_steps), run.stop.is_set)
+        fit(prepared.training, store=store, rhythm=rhythm, validation=prepared.validation, emit=emit)
+        export_run(run.config, plan, prepared, run.folder, emit)
+    write_report(run.folder)
+    return run.folder.path
+
+
+def _write_down(folder: RunFolder, config: TrainConfig, surveyed: Survey, origins: Mapping[str, str]) -> None:
+    """What is asked, what was planned and with what it is done, before anything is."""
+    write_json(folder.config_file, config.model_dump(mode="json"))
+    write_json(folder.plan_file, surveyed.plan.as_json())
+    write_json(folder.environment_file, {**environment(), "origins": dict(origins)})
+
+
+def environment() -> dict[str, object]:
+    """Versions and machine, without names of people or places."""
+    return {
+        "lorasmith": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+@dataclass
+class _Progress:
+    """How far a run is, as its events say."""
+
+    step: int
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, StepDone):
+            self.step = event.step
+
+
+def _to_all(*listeners: Emit) -> Emit:
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
+@contextmanager
+def _ending_told(emit: Emit, progress: _Progress) -> Generator[None]:
+    """Say how the block ended, whichever way it did."""
+    try:
+        yield
+    except StoppedError as stopped:
+        emit(RunEnded(progress.step, "stopped", str(stopped)))
+        raise
+    except (LorasmithError, KeyboardInterrupt, RuntimeError, OSError) as failure:
+        emit(RunEnded(progress.step, "failed", str(failure) or type(failure).__name__))
+        raise
+    emit(RunEnded(progress.step, "done"))
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.expanduser().resolve()

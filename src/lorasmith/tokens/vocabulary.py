@@ -1,0 +1,58 @@
+"""Owns which word stands for which new tokens and how prompts are rewritten; knows no vectors."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class TokenAbstraction:
+    """A word users type (`TOK`) and the new tokens it becomes (`<s0>`, `<s1>`)."""
+
+    word: str
+    tokens: tuple[str, ...]
+
+    @property
+    def written_out(self) -> str:
+        """The new tokens as they stand in a prompt: `<s0><s1>`."""
+        return "".join(self.tokens)
+
+
+@dataclass(frozen=True)
+class TokenVocabulary:
+    """All token abstractions of a run; empty when no new tokens are used."""
+
+    abstractions: tuple[TokenAbstraction, ...]
+
+    @classmethod
+    def of(cls, words: Sequence[str], *, per_abstraction: int) -> "TokenVocabulary":
+        """Number the new tokens on across the words: TOK → <s0><s1>, TOK2 → <s2><s3>."""
+        numbered = [
+            TokenAbstraction(word, tuple(f"<s{index * per_abstraction + n}>" for n in range(per_abstraction)))
+            for index, word in enumerate(words)
+        ]
+        return cls(tuple(numbered))
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All new tokens, in the order of their rows."""
+        return tuple(token for abstraction in self.abstractions for token in abstraction.tokens)
+
+    def expand(self, prompt: str) -> str:
+        """The prompt with each abstraction written out; whole words only, so `TOK` never touches `TOK2` or `TOKEN`."""
+        if not self.abstractions:
+            return prompt
+        written_out = {abstraction.word: abstraction.written_out for abstraction in self.abstractions}
+        return self._words.sub(lambda match: written_out[match.group()], prompt)
+
+    def is_mentioned_in(self, prompt: str) -> bool:
+        """Whether the prompt names an abstraction (or a new token, as `<s0>`)."""
+        return any(token in prompt for token in self.tokens) or self._words.search(prompt) is not None
+
+    @cached_property
+    def _words(self) -> re.Pattern[str]:
+        # Longest first: of `TOK` and `TOK-red` the longer one must win where both match.
+        longest_first = sorted((abstraction.word for abstraction in self.abstractions), key=len, reverse=True)
+        choices = "|".join(re.escape(word) for word in longest_first) or r"(?!)"
+        return re.compile(rf"(?<!\w)(?:{choices})(?!\w)")

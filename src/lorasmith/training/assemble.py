@@ -1,0 +1,166 @@
+"""Owns putting a run's parts together from its config; the only place that knows all of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from lorasmith.adapters import attach
+from lorasmith.config.train import TrainConfig
+from lorasmith.data.batches import BatchSource
+from lorasmith.data.cache import LatentCache, LatentSource, Rendering, default_cache_folder
+from lorasmith.data.examples import Example
+from lorasmith.data.order import BatchOrder
+from lorasmith.data.pictures import Pictures
+from lorasmith.models.family import DiffusionFamily
+from lorasmith.objectives.diffusion import DiffusionObjective
+from lorasmith.optim.lr_schedule import RateSchedule
+from lorasmith.optim.part import PartOptimizer
+from lorasmith.tokens.attach import AttachedTokens, attach_new_tokens
+from lorasmith.tokens.vocabulary import TokenVocabulary
+from lorasmith.training.facts import resume_facts
+from lorasmith.training.loop import Training
+from lorasmith.training.phases import PartName
+from lorasmith.training.plan import phase_schedule, rate_of, trained_parts
+from lorasmith.training.precision import Precision
+from lorasmith.training.prompts import PromptBook
+
+
+@dataclass(frozen=True)
+class PictureSets:
+    """What a run trains on, what it keeps out, and how the micro-steps are dealt."""
+
+    training: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    class_images: tuple[Example, ...]
+    order: BatchOrder
+
+    @property
+    def all(self) -> tuple[Example, ...]:
+        """Every example of the run."""
+        return (*self.training, *self.held_out, *self.class_images)
+
+
+def assemble(
+    config: TrainConfig, family: DiffusionFamily, pictures: PictureSets, *, steps: int, precision: Precision
+) -> Training:
+    """A run before its first step. The base is changed in place: adapters and new tokens are attached to it."""
+    seed = config.runtime.seed
+    facts = resume_facts(config, family, pictures.all)
+    batches = BatchSource(pictures.order, latent_source(config, family), prior_weight=prior_weight(config))
+    vocabulary = vocabulary_of(config)
+    new_tokens = _new_tokens(config, family, vocabulary)
+    parts = _parts(config, family, new_tokens)
+    return Training(
+        family=family,
+        objective=DiffusionObjective(
+            family.noise_schedule, snr_gamma=config.objective.snr_gamma, noise_offset=config.objective.noise_offset
+        ),
+        batches=batches,
+        prompts=PromptBook(family, vocabulary),
+        parts=parts,
+        new_tokens=new_tokens,
+        phases=phase_schedule(config, steps),
+        rates=rate_schedule(config, steps),
+        precision=precision,
+        seed=seed,
+        gradient_accumulation=config.schedule.gradient_accumulation,
+        max_grad_norm=config.runtime.max_grad_norm,
+        keep_norm=config.tokens.keep_norm,
+        adapter_dropout=config.adapter.dropout,
+        captions=tuple(dict.fromkeys(example.caption for example in pictures.all)),
+        facts=facts,
+        scaler=precision.gradient_scaler(),
+    )
+
+
+def vocabulary_of(config: TrainConfig) -> TokenVocabulary:
+    """The run's new tokens; none when they are switched off."""
+    words = config.tokens.abstractions if config.tokens.enabled else ()
+    return TokenVocabulary.of(words, per_abstraction=config.tokens.per_abstraction)
+
+
+def rate_schedule(config: TrainConfig, steps: int) -> RateSchedule:
+    """How the run's rates change."""
+    schedule = config.schedule
+    return RateSchedule(
+        schedule.lr_schedule, steps, schedule.warmup_steps, cycles=schedule.lr_cycles, power=schedule.lr_power
+    )
+
+
+def prior_weight(config: TrainConfig) -> float:
+    """What a class image's loss counts."""
+    return config.prior.weight if config.prior is not None else 1.0
+
+
+def latent_source(config: TrainConfig, family: DiffusionFamily) -> LatentSource:
+    """How the run's pictures become latents: cached unless every draw cuts them anew."""
+    rendering = Rendering(config.data.interpolation, config.data.background)
+    keeps = config.data.cache_latents and config.data.crop == "center"
+    return LatentSource(
+        pixels=Pictures(rendering, pixel_limit=config.data.pixel_limit).pixels,
+        encode=family.encode_pictures,
+        rendering=rendering,
+        encoder_fingerprint=family.fingerprint("vae"),
+        cache=LatentCache(cache_folder(config)) if keeps else None,
+    )
+
+
+def cache_folder(config: TrainConfig) -> Path:
+    """Where encoded pictures are kept."""
+    return config.data.cache_folder or default_cache_folder()
+
+
+def adapter_shape(config: TrainConfig, part: PartName) -> attach.AdapterShape:
+    """The adapter a part gets: DoRA on the denoiser alone, LoRA on text encoders."""
+    adapter = config.adapter
+    if part == "denoiser":
+        rank, kind, targets = adapter.rank, adapter.kind, attach.denoiser_targets(adapter.targets)
+    else:
+        rank, kind, targets = adapter.text_encoder_rank or adapter.rank, "lora", attach.text_encoder_targets()
+    # One scale for the whole run: alpha ÷ rank stays what was asked for when a text encoder's rank differs.
+    alpha = rank if adapter.alpha is None else adapter.alpha * rank / adapter.rank
+    return attach.AdapterShape(kind, rank, alpha, adapter.dropout, targets)
+
+
+def _new_tokens(
+    config: TrainConfig, family: DiffusionFamily, vocabulary: TokenVocabulary
+) -> dict[str, AttachedTokens]:
+    """New tokens under their part's names: `new_tokens_1` in the first text encoder, `new_tokens_2` in the second."""
+    if not vocabulary.tokens:
+        return {}
+    attached = attach_new_tokens(
+        family.text_encoders, vocabulary, init=config.tokens.init, seed=config.runtime.seed
+    )
+    return {tokens.encoder.replace("text_encoder", "new_tokens"): tokens for tokens in attached}
+
+
+def _parts(
+    config: TrainConfig, family: DiffusionFamily, new_tokens: dict[str, AttachedTokens]
+) -> dict[str, PartOptimizer]:
+    parts: dict[str, PartOptimizer] = {}
+    for name in sorted(trained_parts(config)):
+        if name == "new_tokens_1" or name == "new_tokens_2":
+            parameters = {"rows": new_tokens[name].rows}
+        else:
+            parameters = _adapter(config, family, name)
+        parts[name] = _optimizer(config, name, parameters)
+    return parts
+
+
+def _adapter(config: TrainConfig, family: DiffusionFamily, part: PartName) -> dict[str, nn.Parameter]:
+    module = family.parts[part]
+    attach.attach_adapter(module, adapter_shape(config, part), seed=config.runtime.seed, name=part)
+    module.to(family.device)
+    if config.adapter.dropout > 0:
+        attach.activate_dropout(module)
+    return attach.adapter_parameters(module)
+
+
+def _optimizer(config: TrainConfig, name: PartName, parameters: dict[str, nn.Parameter]) -> PartOptimizer:
+    options = config.optimizer
+    is_text = name != "denoiser"
+    text_decay = options.text_weight_decay
+    decay = text_decay if is_text and text_decay is not None else options.weight_decay
+    return PartOptimizer(name, parameters, options, rate=rate_of(name, config), weight_decay=decay)
+

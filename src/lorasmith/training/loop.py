@@ -1,0 +1,204 @@
+"""Owns the loop over the steps of a plan; knows neither where its parts come from nor who listens."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch.amp.grad_scaler import GradScaler
+
+from lorasmith import rng
+from lorasmith.data.batches import BatchSource
+from lorasmith.errors import StoppedError
+from lorasmith.events import CheckpointWritten, Emit, PhaseChanged, StepDone
+from lorasmith.models.family import DiffusionFamily
+from lorasmith.objectives.diffusion import DiffusionObjective
+from lorasmith.optim.lr_schedule import RateSchedule
+from lorasmith.optim.part import PartOptimizer
+from lorasmith.tokens.attach import AttachedTokens
+from lorasmith.training import sentinel, state
+from lorasmith.training.checkpoint import CheckpointStore
+from lorasmith.training.phases import NEW_TOKENS, Phase, PhaseSchedule
+from lorasmith.training.precision import Precision
+from lorasmith.training.prompts import PromptBook
+from lorasmith.training.step import StepLoss, draw_chance, training_step
+
+
+class Validation(Protocol):
+    """What is drawn and measured while a run goes on."""
+
+    def validate(self, step: int, phase: Phase) -> None:
+        """Draw and measure after `step` finished updates, emitting what came of it."""
+        ...
+
+
+@dataclass
+class Training:
+    """Everything the loop works on, put together by `assemble`."""
+
+    family: DiffusionFamily
+    objective: DiffusionObjective
+    batches: BatchSource
+    prompts: PromptBook
+    parts: Mapping[str, PartOptimizer]
+    new_tokens: Mapping[str, AttachedTokens]
+    phases: PhaseSchedule
+    rates: RateSchedule
+    precision: Precision
+    seed: int
+    gradient_accumulation: int
+    max_grad_norm: float | None
+    keep_norm: bool
+    adapter_dropout: float
+    captions: tuple[str, ...]
+    facts: dict[str, str]
+    step: int = 0
+    scaler: GradScaler | None = None
+    _phase: Phase | None = field(default=None, init=False)
+
+    def enter_phase(self) -> Phase | None:
+        """Apply the phase of the coming step; the new phase if it changed."""
+        phase = self.phases.phase_at(self.step)
+        if phase == self._phase:
+            return None
+        self._phase = phase
+        for name, part in self.parts.items():
+            part.set_trainable(trainable=name in phase.trains)
+        if not phase.trains_text:
+            with self.precision.autocast():
+                self.prompts.keep_all(self.captions, phase)
+            self.family.release_text_encoders()
+        return phase
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of the coming step."""
+        return self.phases.phase_at(self.step)
+
+    @property
+    def training_parts(self) -> list[PartOptimizer]:
+        """The parts that the coming step trains."""
+        return [part for name, part in self.parts.items() if name in self.phase.trains]
+
+    def capture(self) -> state.TrainingState:
+        """What the coming step depends on."""
+        return state.capture(self.step, self.parts, self.scaler)
+
+    def restore(self, saved: state.TrainingState) -> None:
+        """Go on from a captured state."""
+        state.restore(saved, self.parts, self.scaler)
+        self.step = saved.step
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """After which steps something is due, and whether somebody asked to stop."""
+
+    checkpoint_steps: frozenset[int]
+    validation_steps: frozenset[int]
+    stop_requested: Callable[[], bool]
+
+
+def fit(
+    training: Training, *, store: CheckpointStore, rhythm: Rhythm, validation: Validation | None, emit: Emit
+) -> None:
+    """Train to the plan's last step. Raises StoppedError after a checkpoint when asked to stop."""
+    watcher = sentinel.MovementSentinel(training.parts)
+    while training.step < training.phases.total_steps:
+        changed = training.enter_phase()
+        if changed is not None:
+            emit(PhaseChanged(training.step, changed.name, tuple(sorted(changed.trains))))
+        emit(take_step(training, watcher))
+        if validation is not None and training.step in rhythm.validation_steps:
+            validation.validate(training.step, training.phase)
+        stopping = rhythm.stop_requested() and training.step < training.phases.total_steps
+        if stopping or training.step in rhythm.checkpoint_steps:
+            folder = store.write(training.capture(), training.facts)
+            emit(CheckpointWritten(training.step, folder))
+        if stopping:
+            raise StoppedError(
+                f"stopped after step {training.step} of {training.phases.total_steps}",
+                where=str(store.folder.parent),
+                remedy=f"Go on with `lorasmith train --resume {store.folder.parent}`.",
+            )
+
+
+def take_step(training: Training, watcher: sentinel.MovementSentinel | None = None) -> StepDone:
+    """One optimizer update of every part that trains in the coming step."""
+    started = time.monotonic()
+    parts, multiplier = training.training_parts, training.rates.multiplier_at(training.step)
+    for part in parts:
+        part.zero_gradient()
+    losses = [_micro_step(training, index) for index in range(training.gradient_accumulation)]
+    norms = {part.name: _prepare_gradient(training, part) for part in parts}
+    for part in parts:
+        part.step(multiplier, training.scaler)
+        if watcher is not None:
+            watcher.watch(part, multiplier)
+    if training.scaler is not None:
+        training.scaler.update()
+    _keep_norms(training)
+    training.step += 1
+    return _step_done(training, losses, norms, multiplier=multiplier, seconds=time.monotonic() - started)
+
+
+def _micro_step(training: Training, index: int) -> StepLoss:
+    """One forward and backward pass; gradients add up to the mean over the step's passes."""
+    micro_step = training.step * training.gradient_accumulation + index
+    batch = training.batches.batch_at(micro_step)
+    draws = draw_chance(
+        batch, training.objective, seed=training.seed, micro_step=micro_step, device=training.family.device
+    )
+    with _counted_dropout(training, micro_step), training.precision.autocast():
+        prompts = training.prompts.embeddings(batch.captions, training.phase)
+        loss = training_step(training.family, training.objective, batch, prompts=prompts, draws=draws)
+    sentinel.check_loss_is_finite(loss.total.item(), training.step, batch, draws)
+    total = loss.total / training.gradient_accumulation
+    (total if training.scaler is None else training.scaler.scale(total)).backward()  # pyright: ignore[reportUnknownMemberType]
+    return loss
+
+
+def _counted_dropout(training: Training, micro_step: int) -> AbstractContextManager[None]:
+    """Dropout is the one draw that torch makes by itself, so its generator is seeded for each pass."""
+    if training.adapter_dropout == 0.0:
+        return nullcontext()
+    return rng.scoped_seed(training.seed, "dropout", micro_step)
+
+
+def _prepare_gradient(training: Training, part: PartOptimizer) -> float:
+    """Unscale and clip one part's gradient; its length before clipping."""
+    if training.scaler is not None:
+        training.scaler.unscale_(part.optimizer)
+    norm = part.clip_gradient(training.max_grad_norm)
+    if training.scaler is None:
+        sentinel.check_gradient_is_finite(norm, training.step, part.name)
+    return norm
+
+
+def _keep_norms(training: Training) -> None:
+    if training.keep_norm:
+        for name in NEW_TOKENS & training.phase.trains:
+            training.new_tokens[name].embedding.keep_norm()
+
+
+def _step_done(
+    training: Training, losses: list[StepLoss], norms: dict[str, float], *, multiplier: float, seconds: float
+) -> StepDone:
+    priors = [loss.prior for loss in losses if loss.prior is not None]
+    parts = [training.parts[name] for name in norms]
+    return StepDone(
+        step=training.step,
+        loss=_mean([loss.total for loss in losses]),
+        instance_loss=_mean([loss.instance for loss in losses]),
+        prior_loss=_mean(priors) if priors else None,
+        rates={part.name: part.effective_rate(multiplier) for part in parts},
+        gradient_norms=norms,
+        seconds=seconds,
+        distances={part.name: part.distance for part in parts if part.distance is not None},
+    )
+
+
+def _mean(values: list[torch.Tensor]) -> float:
+    return torch.stack([value.detach() for value in values]).mean().item()

@@ -1,0 +1,241 @@
+"""Owns what a run will do before it does it: config and facts resolved into numbers; loads no weights."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lorasmith.config.optimizer import AdamWConfig, ProdigyConfig
+from lorasmith.config.train import TrainConfig
+from lorasmith.sizes import Size
+from lorasmith.training.phases import NEW_TOKENS, TEXT_ENCODERS, PartName, PhaseSchedule
+
+_EMBEDDED_CLAMP = (100, 600)
+_REAL_CLAMP = (500, 1500)
+
+# The article's rates beside AdamW's 1e-4: 3e-4 for new tokens, 5e-5 for text-encoder adapters.
+_ADAMW_SHARE: dict[PartName, float] = {
+    "denoiser": 1.0,
+    "new_tokens_1": 3.0,
+    "new_tokens_2": 3.0,
+    "text_encoder_1": 0.5,
+    "text_encoder_2": 0.5,
+}
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """What is known of a base without its weights. Sizes in bytes at the run's precision; work in FLOP."""
+
+    name: str
+    is_embedded: bool
+    resolution: int
+    prediction_type: str
+    weight_bytes: int
+    adapter_parameters: int
+    new_token_parameters: int
+    step_flops: float
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the plan depends on besides the config: pictures, base and machine."""
+
+    instance_images: int
+    held_out_images: int
+    class_images: int
+    class_images_missing: int
+    micro_steps_per_epoch: int
+    buckets: tuple[tuple[Size, int], ...]
+    base: BaseFacts
+    device: str
+    precision: str
+    device_flops: float
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """Steps `first` up to, not including, `end`, and what trains in them at which rate."""
+
+    first: int
+    end: int
+    name: str
+    rates: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything a run will do, as numbers. Printed by `--dry-run` and written to the run folder."""
+
+    name: str
+    base: str
+    device: str
+    precision: str
+    resolution: int
+    buckets: tuple[tuple[Size, int], ...]
+    instance_images: int
+    held_out_images: int
+    class_images: int
+    class_images_missing: int
+    repeats: int
+    batch_size: int
+    gradient_accumulation: int
+    steps_per_epoch: int
+    steps: int
+    epochs: float
+    pivot_step: int | None
+    text_encoder_stop: int | None
+    phases: tuple[PlannedPhase, ...]
+    optimizer: str
+    caches: tuple[str, ...]
+    checkpoint_steps: tuple[int, ...]
+    validation_steps: tuple[int, ...]
+    memory_bytes: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as plain data."""
+        return asdict(self)
+
+
+def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
+    """Resolve a config with the facts it depends on."""
+    steps = planned_steps(config, facts)
+    schedule = phase_schedule(config, steps)
+    micro_steps = facts.micro_steps_per_epoch
+    return RunPlan(
+        name=config.output.name or config.output.folder.name,
+        base=facts.base.name,
+        device=facts.device,
+        precision=facts.precision,
+        resolution=facts.base.resolution,
+        buckets=facts.buckets,
+        instance_images=facts.instance_images,
+        held_out_images=facts.held_out_images,
+        class_images=facts.class_images,
+        class_images_missing=facts.class_images_missing,
+        repeats=config.data.repeats,
+        batch_size=config.schedule.batch_size,
+        gradient_accumulation=config.schedule.gradient_accumulation,
+        steps_per_epoch=math.ceil(micro_steps / config.schedule.gradient_accumulation),
+        steps=steps,
+        epochs=steps * config.schedule.gradient_accumulation / micro_steps,
+        pivot_step=schedule.pivot_step if config.tokens.enabled else None,
+        text_encoder_stop=schedule.text_encoder_stop if config.adapter.text_encoders else None,
+        phases=_phases(config, schedule),
+        optimizer=config.optimizer.name,
+        caches=_caches(config),
+        checkpoint_steps=due_steps(config.checkpoint.every, steps),
+        validation_steps=validation_steps(config, steps),
+        memory_bytes=_memory(config, facts),
+        seconds=_seconds(config, facts, steps),
+    )
+
+
+def planned_steps(config: TrainConfig, facts: Facts) -> int:
+    """Optimizer updates: as said, else from epochs, else from the number of pictures within the clamp."""
+    schedule = config.schedule
+    if schedule.steps is not None:
+        return schedule.steps
+    if schedule.epochs is not None:
+        return schedule.epochs * math.ceil(facts.micro_steps_per_epoch / schedule.gradient_accumulation)
+    fewest, most = _EMBEDDED_CLAMP if facts.base.is_embedded else _REAL_CLAMP
+    fewest, most = schedule.min_steps or fewest, schedule.max_steps or most
+    return max(fewest, min(most, schedule.steps_per_picture * facts.instance_images))
+
+
+def phase_schedule(config: TrainConfig, steps: int) -> PhaseSchedule:
+    """Which parts the config trains and when each stops."""
+    pivot = config.schedule.pivot_step if config.schedule.pivot_step is not None else round(config.schedule.pivot * steps)
+    return PhaseSchedule(
+        parts=trained_parts(config),
+        total_steps=steps,
+        pivot_step=min(pivot, steps) if config.tokens.enabled else 0,
+        text_encoder_stop=round(config.schedule.text_encoder_fraction * steps) if config.adapter.text_encoders else 0,
+    )
+
+
+def trained_parts(config: TrainConfig) -> frozenset[PartName]:
+    """The parts a config trains at some step; a rate of 0 leaves a part out."""
+    wanted: set[PartName] = {"denoiser"}
+    if config.tokens.enabled:
+        wanted |= NEW_TOKENS
+    if config.adapter.text_encoders:
+        wanted |= TEXT_ENCODERS
+    return frozenset(part for part in wanted if rate_of(part, config) > 0)
+
+
+def rate_of(part: PartName, config: TrainConfig) -> float:
+    """A part's rate before the schedule: as said in `rates`, else the optimizer's usual one for it."""
+    said = None if part == "denoiser" else getattr_rate(config, part)
+    if said is not None:
+        return said
+    match config.optimizer:
+        case ProdigyConfig(learning_rate=rate):
+            return rate
+        case AdamWConfig(learning_rate=rate):
+            return rate * _ADAMW_SHARE[part]
+
+
+def getattr_rate(config: TrainConfig, part: Literal["new_tokens_1", "new_tokens_2", "text_encoder_1", "text_encoder_2"]) -> float | None:
+    """What `rates` says of a part."""
+    rates = config.rates
+    return {
+        "new_tokens_1": rates.new_tokens_1,
+        "new_tokens_2": rates.new_tokens_2,
+        "text_encoder_1": rates.text_encoder_1,
+        "text_encoder_2": rates.text_encoder_2,
+    }[part]
+
+
+def due_steps(every: int, steps: int) -> tuple[int, ...]:
+    """The steps after which something that happens every so many steps is due, before the last."""
+    return tuple(range(every, steps, every)) if every else ()
+
+
+def validation_steps(config: TrainConfig, steps: int) -> tuple[int, ...]:
+    """The steps after which validation is due; the last one always is."""
+    if not config.validation.prompts and not config.validation.held_out:
+        return ()
+    every = config.validation.every or math.ceil(steps / 4)
+    return (*due_steps(every, steps), steps)
+
+
+def _phases(config: TrainConfig, schedule: PhaseSchedule) -> tuple[PlannedPhase, ...]:
+    starts = schedule.boundaries()
+    ends = (*starts[1:], schedule.total_steps)
+    return tuple(
+        PlannedPhase(first, end, phase.name, {part: rate_of(part, config) for part in sorted(phase.trains)})
+        for first, end in zip(starts, ends, strict=True)
+        for phase in [schedule.phase_at(first)]
+    )
+
+
+def _caches(config: TrainConfig) -> tuple[str, ...]:
+    if not config.data.cache_latents:
+        latents = "latents: encoded at each step (data.cache_latents is off)"
+    elif config.data.crop == "random":
+        latents = "latents: encoded at each step (random crops are drawn anew)"
+    else:
+        latents = f"latents: on disk, by content{', both mirrored and not' if config.data.flip else ''}"
+    if config.adapter.text_encoders:
+        prompts = "prompts: encoded at each step while the text encoders' adapters train"
+    elif config.tokens.enabled:
+        prompts = "prompts: with new tokens encoded at each step before the pivot, all kept after it"
+    else:
+        prompts = "prompts: encoded once"
+    return latents, prompts
+
+
+def _memory(config: TrainConfig, facts: Facts) -> int:
+    """Weights, fp32 adapters with gradient and optimizer state, and activations of one pass; a guide, in bytes."""
+    states = 6 if config.optimizer.name == "prodigy" else 4
+    trained = (facts.base.adapter_parameters + facts.base.new_token_parameters) * 4 * states
+    examples = config.schedule.batch_size * (2 if config.prior else 1)
+    return int(facts.base.weight_bytes + trained + facts.base.activation_bytes * examples)
+
+
+def _seconds(config: TrainConfig, facts: Facts, steps: int) -> float:
+    examples = config.schedule.batch_size * config.schedule.gradient_accumulation * (2 if config.prior else 1)
+    again = 4 / 3 if config.runtime.gradient_checkpointing else 1.0
+    return steps * examples * facts.base.step_flops * again / facts.device_flops

@@ -1,0 +1,52 @@
+"""Owns the compute precision: which dtype frozen weights have, autocast, and fp16's gradient scaling."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch.amp.grad_scaler import GradScaler
+
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+_DTYPES: dict[PrecisionName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a run computes on one kind of device; adapters and new tokens are fp32 whatever it says."""
+
+    name: PrecisionName
+    device_type: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of frozen weights and of matrix products."""
+        return _DTYPES[self.name]
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute inside the block in this precision; nothing changes in fp32."""
+        with torch.autocast(self.device_type, dtype=self.dtype, enabled=self.name != "fp32"):
+            yield
+
+    def gradient_scaler(self) -> GradScaler | None:
+        """fp16's scaler, without which small gradients become zero; None otherwise."""
+        return GradScaler(self.device_type, init_scale=2.0**16) if self.name == "fp16" else None
+
+
+def resolve_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+    """`auto`: bf16 where a CUDA device has it, else fp32."""
+    if wanted != "auto":
+        return Precision(wanted, device.type)
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return Precision("bf16" if has_bf16 else "fp32", device.type)
+
+
+def resolve_device(wanted: str) -> torch.device:
+    """`auto`: CUDA, then Apple's, then the CPU. Raises RuntimeError for a name torch does not know."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,54 @@
+"""Owns the embeddings of a run's prompts: encoded again only while something that changes them trains."""
+
+from collections.abc import Sequence
+
+import torch
+
+from lorasmith.models.family import DiffusionFamily, PromptEmbeddings, stack_prompts
+from lorasmith.tokens.vocabulary import TokenVocabulary
+from lorasmith.training.phases import NEW_TOKENS, TEXT_ENCODERS, Phase
+
+
+class PromptBook:
+    """Prompts to embeddings, each kept as soon as nothing that trains can change it any more.
+
+    While new tokens train, only prompts that name one are encoded at each step; after the pivot each prompt is encoded
+    once. While an adapter on a text encoder trains, all are encoded at each step. Kept by the prompt's own text.
+    """
+
+    def __init__(self, family: DiffusionFamily, vocabulary: TokenVocabulary) -> None:
+        self._family = family
+        self._vocabulary = vocabulary
+        self._kept: dict[str, PromptEmbeddings] = {}
+
+    def embeddings(self, captions: Sequence[str], phase: Phase) -> PromptEmbeddings:
+        """Embeddings of captions [B] in their order; token abstractions are written out first."""
+        prompts = [self._vocabulary.expand(caption) for caption in captions]
+        settled = [prompt for prompt in dict.fromkeys(prompts) if self._is_settled(prompt, phase)]
+        self._keep(settled)
+        moving = [prompt for prompt in dict.fromkeys(prompts) if prompt not in settled]
+        encoded = self._encode(moving)
+        return stack_prompts([encoded.get(prompt) or self._kept[prompt] for prompt in prompts])
+
+    def keep_all(self, captions: Sequence[str], phase: Phase) -> None:
+        """Encode and keep every caption that is settled in this phase, ahead of its first use."""
+        prompts = dict.fromkeys(self._vocabulary.expand(caption) for caption in captions)
+        self._keep([prompt for prompt in prompts if self._is_settled(prompt, phase)])
+
+    def _is_settled(self, prompt: str, phase: Phase) -> bool:
+        if phase.trains & TEXT_ENCODERS:
+            return False
+        return not (phase.trains & NEW_TOKENS and self._vocabulary.is_mentioned_in(prompt))
+
+    @torch.no_grad()
+    def _keep(self, prompts: Sequence[str]) -> None:
+        missing = [prompt for prompt in prompts if prompt not in self._kept]
+        for prompt in missing:
+            self._kept[prompt] = self._family.encode_prompts([prompt]).detached()
+
+    def _encode(self, prompts: Sequence[str]) -> dict[str, PromptEmbeddings]:
+        if not prompts:
+            return {}
+        together = self._family.encode_prompts(prompts)
+        rows = zip(together.hidden.split(1), together.pooled.split(1), strict=True)
+        return {prompt: PromptEmbeddings(*row) for prompt, row in zip(prompts, rows, strict=True)}
