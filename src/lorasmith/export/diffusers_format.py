@@ -1,0 +1,91 @@
+"""Owns the tensors and header of `pytorch_lora_weights.safetensors`, diffusers' LoRA file; writes nothing.
+
+Readers that know the header's adapter metadata take alpha from it; older ones assume alpha = rank. So the scale is
+folded into the up weights and the header says alpha = rank: every reader merges the same weights.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from lorasmith.errors import DataError
+from lorasmith.export.kohya_names import with_text_model
+from lorasmith.export.weights import AdapterWeights, ModuleAdapter, Part, PartAdapter
+
+PREFIXES: dict[Part, str] = {
+    "denoiser": "unet",
+    "text_encoder_1": "text_encoder",
+    "text_encoder_2": "text_encoder_2",
+}
+METADATA_KEY = "lora_adapter_metadata"
+"""Where diffusers (0.34 and later) looks for each part's peft settings."""
+_DOWN, _UP, _MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
+_KEY = re.compile(
+    r"(unet|text_encoder|text_encoder_2)\.(.+?)(\.lora_A\.weight|\.lora_B\.weight|\.lora_magnitude_vector)"
+)
+
+
+def diffusers_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
+    """Tensors by name: `unet.….lora_A.weight` [r, in], `.lora_B.weight` [out, r], `.lora_magnitude_vector` [out].
+
+    Text encoders keep `text_model.` in their names although transformers 5 dropped it: new diffusers strips it again,
+    and everything older asks for it (diffusers issue 13984).
+    """
+    tensors: dict[str, Tensor] = {}
+    for part, adapter in weights.parts.items():
+        for path, module in adapter.modules.items():
+            name = f"{PREFIXES[part]}.{path if part == 'denoiser' else with_text_model(path)}"
+            folded = module.scaled(adapter.scale)
+            tensors |= {f"{name}{_DOWN}": folded.down, f"{name}{_UP}": folded.up}
+            if folded.magnitude is not None:
+                tensors[f"{name}{_MAGNITUDE}"] = folded.magnitude
+    return tensors
+
+
+def diffusers_metadata(weights: AdapterWeights) -> dict[str, str]:
+    """The header: peft's settings a part, as diffusers writes them."""
+    settings = {
+        f"{PREFIXES[part]}.{name}": value
+        for part, adapter in weights.parts.items()
+        for name, value in _peft_settings(part, adapter).items()
+    }
+    return {"format": "pt", METADATA_KEY: json.dumps(settings, indent=2, sort_keys=True)}
+
+
+def read_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> dict[Part, dict[str, ModuleAdapter]]:
+    """Each part's adapters with the scale folded in, as readers see them; DataError for names that are not theirs."""
+    parts: dict[str, Part] = {prefix: part for part, prefix in PREFIXES.items()}
+    found: dict[Part, dict[str, dict[str, Tensor]]] = {}
+    for name, tensor in tensors.items():
+        match = _KEY.fullmatch(name)
+        if match is None:
+            raise DataError(f"{name} is not a tensor of diffusers' LoRA format.")
+        found.setdefault(parts[match[1]], {}).setdefault(match[2], {})[match[3]] = tensor
+    settings = json.loads(header.get(METADATA_KEY, "{}"))
+    return {
+        part: {path: _module(path, pieces, settings, PREFIXES[part]) for path, pieces in modules.items()}
+        for part, modules in found.items()
+    }
+
+
+def _peft_settings(part: Part, adapter: PartAdapter) -> dict[str, object]:
+    """The settings peft builds the same layers from; text encoders without `text_model.`, which ends match anyway."""
+    paths = adapter.modules if part == "denoiser" else (path.removeprefix("text_model.") for path in adapter.modules)
+    return {
+        "r": adapter.rank,
+        "lora_alpha": adapter.rank,
+        "target_modules": sorted(paths),
+        "use_dora": adapter.kind == "dora",
+        "bias": "none",
+    }
+
+
+def _module(path: str, pieces: Mapping[str, Tensor], settings: Mapping[str, float], prefix: str) -> ModuleAdapter:
+    """One module's adapter out of its tensors, scaled as the header says (alpha = rank if it says nothing)."""
+    if _DOWN not in pieces or _UP not in pieces:
+        raise DataError(f"{prefix}.{path} has one half of an adapter only.")
+    rank = len(pieces[_DOWN])
+    scale = settings.get(f"{prefix}.lora_alpha", rank) / settings.get(f"{prefix}.r", rank)
+    return ModuleAdapter(pieces[_DOWN], pieces[_UP], pieces.get(_MAGNITUDE)).scaled(scale)

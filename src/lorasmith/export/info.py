@@ -1,0 +1,67 @@
+"""Owns what is said about an export, as words and numbers: what goes to headers and the model card. Holds no paths."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lorasmith.export.weights import NewTokenRows
+from lorasmith.models.family import PredictionType
+from lorasmith.sizes import Size
+from lorasmith.tokens.vocabulary import TokenAbstraction, TokenVocabulary
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """What was trained and how. Two equal runs say equal things: no times, no machine, no folders.
+
+    `base` is a hub id, `embedded`, or only the name of a local folder. `captions` and `instance_prompt` are as users
+    wrote them (with the token abstraction). `rates` are learning rates by part, `settings` anything else worth saying.
+    """
+
+    name: str
+    base: str
+    prediction_type: PredictionType
+    resolution: Size
+    steps: int
+    instance_prompt: str = ""
+    captions: tuple[str, ...] = ()
+    pictures: int = 0
+    class_images: int = 0
+    pivot_step: int | None = None
+    optimizer: str = ""
+    rates: Mapping[str, float] = field(default_factory=dict[str, float])
+    batch_size: int = 1
+    accumulation: int = 1
+    seed: int | None = None
+    settings: Mapping[str, str | int | float] = field(default_factory=dict[str, str | int | float])
+    revision: str | None = None
+    license: str | None = None
+    """Licence of the base as the hub spells it; None means: read off the base's name."""
+    recommended_scale: float = 0.8
+    """Adapter scale that the snippets name."""
+
+    @property
+    def hub_base(self) -> str | None:
+        """The base if it is a hub id, which other programs can open."""
+        return self.base if _HUB_ID.fullmatch(self.base) else None
+
+    @property
+    def base_name(self) -> str:
+        """The base in words that name no folder of this machine."""
+        return self.hub_base or re.split(r"[/\\]", self.base.rstrip("/\\"))[-1] or "unknown"
+
+
+@dataclass(frozen=True)
+class CardPicture:
+    """A picture for the model card, and the prompt it was drawn with (token abstraction and all)."""
+
+    path: Path
+    prompt: str
+
+
+def vocabulary_of(rows: NewTokenRows) -> TokenVocabulary:
+    """The concepts' words and new tokens, for writing prompts out."""
+    return TokenVocabulary(tuple(TokenAbstraction(concept.abstraction, concept.tokens) for concept in rows.concepts))

@@ -1,0 +1,119 @@
+"""Owns the headers of exported files: `ss_*` for WebUIs and modelspec 1.0.1; refuses paths, times and machine names.
+
+WebUIs hide a LoRA whose header does not say `sdxl_` (A1111 issue 13134), and show tag counts as hints for prompts.
+"""
+
+import json
+from collections import Counter
+
+from lorasmith import __version__
+from lorasmith.data.wording import shown
+from lorasmith.export.file_names import embeddings_files, kohya_file, stem_of, tame
+from lorasmith.export.info import ExportInfo
+from lorasmith.export.weights import AdapterWeights, NewTokenRows, PartAdapter
+from lorasmith.tokens.vocabulary import TokenAbstraction, TokenVocabulary
+
+_MOST_TAGS = 100
+"""A1111 grew slow on headers with thousands of tags (sd-scripts issue 1380)."""
+_LONGEST_TEXT = 300
+_IMPLEMENTATION = "https://github.com/Stability-AI/generative-models"
+
+
+def lora_metadata(info: ExportInfo, weights: AdapterWeights, rows: NewTokenRows, tensors_hash: str) -> dict[str, str]:
+    """The header of the WebUI file."""
+    return {
+        **_network(weights),
+        **_training(info),
+        **_model_spec(info, rows, kind="lora", title=tame(info.name)),
+        "ss_output_name": stem_of(kohya_file(info.name)),
+        "ss_tag_frequency": _as_json({tame(info.name): tag_counts(info, rows)}),
+        "sshs_model_hash": tensors_hash,
+        "modelspec.hash_sha256": f"0x{tensors_hash}",
+    }
+
+
+def embeddings_metadata(info: ExportInfo, rows: NewTokenRows, file: str) -> dict[str, str]:
+    """The header of an embeddings file."""
+    return _model_spec(info, rows, kind="textual-inversion", title=stem_of(file))
+
+
+def webui_vocabulary(info: ExportInfo, rows: NewTokenRows) -> TokenVocabulary:
+    """How prompts are written in a WebUI: each abstraction becomes its embeddings file's name."""
+    files = embeddings_files(info.name, [concept.abstraction for concept in rows.concepts])
+    words = (concept.abstraction for concept in rows.concepts)
+    return TokenVocabulary(
+        tuple(TokenAbstraction(word, (stem_of(file),)) for word, file in zip(words, files, strict=True))
+    )
+
+
+def tag_counts(info: ExportInfo, rows: NewTokenRows) -> dict[str, int]:
+    """How often each comma-separated tag stands in the captions, the commonest hundred, as typed in a WebUI."""
+    words = webui_vocabulary(info, rows)
+    tags = Counter(
+        shown(tag.strip(), limit=100) for caption in info.captions for tag in words.expand(caption).split(",")
+    )
+    commonest_first = sorted(tags.items(), key=lambda pair: (-pair[1], pair[0]))
+    return dict([(tag, count) for tag, count in commonest_first if tag][:_MOST_TAGS])
+
+
+def _network(weights: AdapterWeights) -> dict[str, str]:
+    """What kind of network it is; the denoiser's size stands for all, as WebUIs expect one number.
+
+    Kohya's own `networks.lora` knows no DoRA; LyCORIS does, and calls a magnitude per row `wd_on_output`.
+    """
+    adapter: PartAdapter = weights.parts.get("denoiser") or next(iter(weights.parts.values()))
+    is_dora = adapter.kind == "dora"
+    return {
+        "ss_base_model_version": "sdxl_base_v1-0",
+        "ss_v2": "False",
+        "ss_network_module": "lycoris.kohya" if is_dora else "networks.lora",
+        "ss_network_dim": str(adapter.rank),
+        "ss_network_alpha": str(float(adapter.alpha)),
+        "ss_network_args": _as_json({"algo": "lora", "dora_wd": "True", "wd_on_output": "True"} if is_dora else {}),
+    }
+
+
+def _training(info: ExportInfo) -> dict[str, str]:
+    """How it was trained, in kohya's words."""
+    text_rates = {part: rate for part, rate in info.rates.items() if part != "denoiser"}
+    values: dict[str, object] = {
+        "ss_steps": info.steps,
+        "ss_max_train_steps": info.steps,
+        "ss_optimizer": info.optimizer or None,
+        "ss_learning_rate": info.rates.get("denoiser"),
+        "ss_unet_lr": info.rates.get("denoiser"),
+        "ss_text_encoder_lr": _as_json(text_rates) if text_rates else None,
+        "ss_num_train_images": info.pictures,
+        "ss_num_reg_images": info.class_images,
+        "ss_total_batch_size": info.batch_size * info.accumulation,
+        "ss_gradient_accumulation_steps": info.accumulation,
+        "ss_seed": info.seed,
+        "ss_sd_model_name": info.base_name,
+        "ss_resolution": f"({info.resolution.width}, {info.resolution.height})",
+        "ss_training_comment": _as_json({"lorasmith": __version__, "pivot_step": info.pivot_step, **info.settings}),
+    }
+    return {name: _plain(str(value)) for name, value in values.items() if value is not None}
+
+
+def _model_spec(info: ExportInfo, rows: NewTokenRows, *, kind: str, title: str) -> dict[str, str]:
+    """modelspec 1.0.1; its date is left out, so that equal runs give equal bytes."""
+    values = {
+        "sai_model_spec": "1.0.1",
+        "architecture": f"stable-diffusion-xl-v1-base/{kind}",
+        "implementation": _IMPLEMENTATION,
+        "title": title,
+        "description": f"Trained with lorasmith {__version__} on {info.base_name}",
+        "resolution": f"{info.resolution.width}x{info.resolution.height}",
+        "prediction_type": "epsilon" if info.prediction_type == "epsilon" else "v",
+        "trigger_phrase": webui_vocabulary(info, rows).expand(info.instance_prompt),
+    }
+    return {f"modelspec.{name}": _plain(value) for name, value in values.items() if value}
+
+
+def _plain(text: str) -> str:
+    """Text from users without control characters, and not long."""
+    return shown(text, limit=_LONGEST_TEXT)
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=False)

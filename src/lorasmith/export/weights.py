@@ -1,0 +1,119 @@
+"""Owns what is exported, as plain tensors: each part's adapter and the new tokens' rows; knows no file format."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lorasmith.errors import DataError, DivergedError
+
+Part = Literal["denoiser", "text_encoder_1", "text_encoder_2"]
+AdapterKind = Literal["lora", "dora"]
+
+
+@dataclass(frozen=True)
+class ModuleAdapter:
+    """One module's adapter: `down` [rank, in], `up` [out, rank] and, for DoRA, `magnitude` [out]; fp32 on the CPU."""
+
+    down: Tensor
+    up: Tensor
+    magnitude: Tensor | None = None
+
+    def scaled(self, scale: float) -> "ModuleAdapter":
+        """The same adapter with its scale folded into `up`; a magnitude is of the merged weight and stays."""
+        return self if scale == 1 else ModuleAdapter(self.down, self.up * scale, self.magnitude)
+
+    def change(self) -> Tensor:
+        """What is added to the module's weight [out, in] (DoRA then brings each row to its magnitude)."""
+        return self.up.float() @ self.down.float()
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors there are."""
+        return (self.down, self.up) if self.magnitude is None else (self.down, self.up, self.magnitude)
+
+
+@dataclass(frozen=True)
+class PartAdapter:
+    """One part's adapter by module path, as diffusers names modules inside the part; its effect is alpha ÷ rank."""
+
+    modules: Mapping[str, ModuleAdapter]
+    rank: int
+    alpha: float
+    kind: AdapterKind = "lora"
+
+    @property
+    def scale(self) -> float:
+        """alpha ÷ rank."""
+        return self.alpha / self.rank
+
+
+@dataclass(frozen=True)
+class AdapterWeights:
+    """The adapters of all parts that have one.
+
+    `layers_per_block` is the denoiser's (2 in SDXL): kohya's names count ResNets, so they depend on it.
+    """
+
+    parts: Mapping[Part, PartAdapter]
+    layers_per_block: int = 2
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with a name to show."""
+        for part, adapter in self.parts.items():
+            for path, module in adapter.modules.items():
+                yield from ((f"{part}.{path}", tensor) for tensor in module.tensors())
+
+
+@dataclass(frozen=True)
+class ConceptRows:
+    """The new tokens of one token abstraction: a row each for `text_encoder_1` [n, d1] and `text_encoder_2` [n, d2]."""
+
+    abstraction: str
+    tokens: tuple[str, ...]
+    text_encoder_1: Tensor
+    text_encoder_2: Tensor
+
+
+@dataclass(frozen=True)
+class NewTokenRows:
+    """The new-token embeddings of all concepts, in the order of their tokens' numbers."""
+
+    concepts: tuple[ConceptRows, ...] = ()
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with a name to show."""
+        for concept in self.concepts:
+            yield f"new tokens of {concept.abstraction} in text_encoder_1", concept.text_encoder_1
+            yield f"new tokens of {concept.abstraction} in text_encoder_2", concept.text_encoder_2
+
+
+def refuse_unexportable(weights: AdapterWeights, rows: NewTokenRows) -> None:
+    """DataError when nothing is there or shapes disagree, DivergedError when a number is not finite."""
+    if not rows.concepts and not any(adapter.modules for adapter in weights.parts.values()):
+        raise DataError("There is nothing to export: no adapter and no new tokens.", remedy="Train something first.")
+    for name, tensor in (*weights.tensors(), *rows.tensors()):
+        if not torch.isfinite(tensor).all():
+            raise DivergedError(
+                f"The weights of {name} hold numbers that are not finite.",
+                remedy="Go on from an earlier checkpoint with a lower rate; nothing was written.",
+            )
+    for part, adapter in weights.parts.items():
+        for path, module in adapter.modules.items():
+            _check_shapes(f"{part}.{path}", module, adapter)
+    for concept in rows.concepts:
+        if len({len(concept.tokens), len(concept.text_encoder_1), len(concept.text_encoder_2)}) != 1:
+            raise DataError(f"{concept.abstraction} has {len(concept.tokens)} new tokens but another count of rows.")
+
+
+def _check_shapes(name: str, module: ModuleAdapter, adapter: PartAdapter) -> None:
+    """Linear layers of one rank, with magnitudes in DoRA and nowhere else."""
+    if module.down.ndim != 2 or module.up.ndim != 2 or not len(module.down) == module.up.shape[1] == adapter.rank:
+        shapes = f"{tuple(module.down.shape)} and {tuple(module.up.shape)}"
+        raise DataError(
+            f"The adapter of {name} is {shapes}, which is not one of rank {adapter.rank} on a linear layer."
+        )
+    wanted = (len(module.up),) if adapter.kind == "dora" else None
+    if (None if module.magnitude is None else tuple(module.magnitude.shape)) != wanted:
+        raise DataError(f"The adapter of {name} is called {adapter.kind}, and its magnitudes do not agree with that.")

@@ -1,0 +1,98 @@
+"""Owns writing an export: every file in its order, each read back before it counts; trains and draws nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorasmith.export.diffusers_format import diffusers_metadata, diffusers_tensors
+from lorasmith.export.embeddings_format import embeddings_tensors
+from lorasmith.export.file_names import CARD_FILE, DIFFUSERS_FILE, embeddings_files, kohya_file
+from lorasmith.export.info import CardPicture, ExportInfo
+from lorasmith.export.kohya_format import kohya_tensors
+from lorasmith.export.metadata import embeddings_metadata, lora_metadata
+from lorasmith.export.model_card import ShownPicture, model_card
+from lorasmith.export.verify import verify_exports
+from lorasmith.export.weights import AdapterWeights, NewTokenRows, refuse_unexportable
+from lorasmith.export.write import serialise, tensor_hash, write_whole
+from lorasmith.export_manifest import ConceptFile, ExportManifest, write_manifest
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file that was written and read back, and the programs that read it."""
+
+    path: Path
+    readers: tuple[str, ...]
+
+
+def write_exports(
+    folder: Path,
+    weights: AdapterWeights,
+    *,
+    rows: NewTokenRows,
+    info: ExportInfo,
+    pictures: Sequence[CardPicture] = (),
+) -> tuple[ExportedFile, ...]:
+    """Write LoRA files, embeddings, manifest and model card; equal arguments give equal bytes.
+
+    Refuses before writing (DataError, DivergedError) what cannot be used. ResourceError when the disk is full: files
+    written before stay whole. DataError when a file does not say, read back, what was trained.
+    """
+    refuse_unexportable(weights, rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = (*_write_adapters(folder, weights, rows, info), *_write_embeddings(folder, rows, info))
+    verify_exports([file.path for file in files], weights, rows)
+    manifest = write_manifest(folder, _manifest(weights, rows, info))
+    card = _write_card(folder, model_card(info, weights, rows=rows, pictures=_copied(folder, pictures)))
+    return (*files, ExportedFile(manifest, ("lorasmith",)), card)
+
+
+def _write_adapters(folder: Path, weights: AdapterWeights, rows: NewTokenRows, info: ExportInfo) -> list[ExportedFile]:
+    """The diffusers and the WebUI file; none when only new tokens were trained."""
+    if not weights.parts:
+        return []
+    diffusers = folder / DIFFUSERS_FILE
+    write_whole(diffusers, serialise(diffusers_tensors(weights), diffusers_metadata(weights)))
+    kohya, tensors = folder / kohya_file(info.name), kohya_tensors(weights)
+    write_whole(kohya, serialise(tensors, lora_metadata(info, weights, rows, tensor_hash(tensors))))
+    return [ExportedFile(diffusers, ("diffusers", "lorasmith")), ExportedFile(kohya, ("A1111", "Forge", "ComfyUI"))]
+
+
+def _write_embeddings(folder: Path, rows: NewTokenRows, info: ExportInfo) -> list[ExportedFile]:
+    """One embeddings file a concept, since programs spread a file's name to all of its rows."""
+    names = embeddings_files(info.name, [concept.abstraction for concept in rows.concepts])
+    files: list[ExportedFile] = []
+    for name, concept in zip(names, rows.concepts, strict=True):
+        write_whole(folder / name, serialise(embeddings_tensors(concept), embeddings_metadata(info, rows, name)))
+        files.append(ExportedFile(folder / name, ("diffusers", "A1111", "Forge", "ComfyUI", "lorasmith")))
+    return files
+
+
+def _manifest(weights: AdapterWeights, rows: NewTokenRows, info: ExportInfo) -> ExportManifest:
+    """How the files belong together, for `lorasmith generate`."""
+    names = embeddings_files(info.name, [concept.abstraction for concept in rows.concepts])
+    return ExportManifest(
+        base=info.base_name,
+        revision=info.revision,
+        lora=DIFFUSERS_FILE if weights.parts else None,
+        abstractions={
+            concept.abstraction: ConceptFile(tokens=concept.tokens, file=name)
+            for concept, name in zip(rows.concepts, names, strict=True)
+        },
+        recommended_scale=info.recommended_scale,
+    )
+
+
+def _copied(folder: Path, pictures: Sequence[CardPicture]) -> list[ShownPicture]:
+    """Copies of the pictures beside the card, under tame names."""
+    shown: list[ShownPicture] = []
+    for number, picture in enumerate(pictures):
+        name = f"image_{number}{picture.path.suffix.lower()}"
+        write_whole(folder / name, picture.path.read_bytes())
+        shown.append(ShownPicture(name, picture.prompt))
+    return shown
+
+
+def _write_card(folder: Path, text: str) -> ExportedFile:
+    write_whole(folder / CARD_FILE, text.encode())
+    return ExportedFile(folder / CARD_FILE, ("people", "hubs"))
