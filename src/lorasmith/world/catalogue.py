@@ -21,7 +21,7 @@ _KNOWN: Final = {
     " frog 1f438, owl 1f989, penguin 1f427, duck 1f986, elephant 1f418, turtle 1f422, whale 1f433, fish 1f420,"
     " crab 1f980, bee 1f41d",
     "food": "apple 1f34e, banana 1f34c, strawberry 1f353, watermelon 1f349, cherries 1f352, lemon 1f34b, grapes 1f347,"
-    " pineapple 1f34d, carrot 1f955, pizza 1f355, hamburger 1f354, doughnut 1f369, ice cream 1f366, egg 1f373",
+    " pineapple 1f34d, carrot 1f955, pizza 1f355, hamburger 1f354, doughnut 1f369, ice cream 1f366, fried egg 1f373",
     "vehicle": "car 1f697, bus 1f68c, airplane 2708, rocket 1f680, sailboat 26f5",
     "plant": "tree 1f333, palm tree 1f334, rose 1f339, tulip 1f337, mushroom 1f344",
     "building": "house 1f3e0, castle 1f3f0",

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 _INK = (30, 30, 36)
-_MOSAIC_CELLS = 13
+_MOSAIC_CELLS = 16
 
 
 def outlined(sprite: Image.Image) -> Image.Image:
