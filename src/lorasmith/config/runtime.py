@@ -1,9 +1,10 @@
 """Owns how a run uses the machine and what it keeps and shows while it goes on."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lorasmith.config.section import OneValuePerFlag, Section
 
@@ -28,6 +29,14 @@ class RuntimeConfig(Section):
 
     allow_tf32: bool = False
     """Let NVIDIA cards multiply fp32 matrices in TF32."""
+
+    @field_validator("device")
+    @classmethod
+    def device_is_one_we_train_on(cls, device: str) -> str:
+        """A misspelled device would be found out only after the pictures were read."""
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError("must be auto, cuda, cuda:N, mps or cpu")
+        return device
 
 
 class CheckpointConfig(Section):

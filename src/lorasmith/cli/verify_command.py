@@ -1,0 +1,70 @@
+"""Owns `lorasmith verify`: reads exported files back and says what they hold; repairs nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorasmith.cli.talk import give
+from lorasmith.errors import ConfigError, DataError, Problem
+
+if TYPE_CHECKING:
+    from lorasmith.export.verify import FileReport
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("verify")(verify)
+
+
+def verify(
+    source: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, an export folder or one file.")],
+) -> None:
+    """Read exported files back and say what they hold."""
+    # Lazy, because torch takes seconds and --help must not wait for it.
+    from lorasmith.export.verify import inspect_file
+
+    reports = [inspect_file(path) for path in _files(source)]
+    for report in reports:
+        give(_line(report))
+    problems = [Problem(problem, str(report.path), _REMEDY) for report in reports for problem in report.problems]
+    if problems:
+        raise DataError.of(problems)
+
+
+_REMEDY = "Do not use this file; export again, or go back to an earlier checkpoint."
+
+
+def _files(source: Path) -> tuple[Path, ...]:
+    """The weights files of a run or an export, once its manifest's promises are checked; or the one file."""
+    if source.is_file():
+        return (source,)
+    if not source.is_dir():
+        raise ConfigError(f"there is no file or folder {source}", remedy="Name a run folder or an exported file.")
+    from lorasmith.export_manifest import is_export_folder, read_manifest
+
+    folder = source if is_export_folder(source) else source / "export"
+    read_manifest(folder)
+    return tuple(sorted(folder.glob("*.safetensors")))
+
+
+def _line(report: "FileReport") -> str:
+    verdict = "BROKEN" if report.problems else "ok"
+    return f"{verdict:<6} {report.path.name}: {', '.join(_facts(report))}"
+
+
+def _facts(report: "FileReport") -> Iterator[str]:
+    yield f"{report.format} format"
+    if report.kind is not None:
+        ranks, alphas = (_several(values) for values in (report.ranks, report.alphas))
+        yield f"{report.kind} rank {ranks}, alpha {alphas}"
+    yield from (f"{count} layers of {part}" for part, count in report.layers.items() if count)
+    if report.new_tokens:
+        yield f"{report.new_tokens} new tokens"
+    if report.layers_without_effect:
+        yield f"{report.layers_without_effect} layers without effect"
+
+
+def _several(values: tuple[int, ...] | tuple[float, ...]) -> str:
+    return " and ".join(f"{value:g}" for value in values)
