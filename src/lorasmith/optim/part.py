@@ -86,6 +86,18 @@ class PartOptimizer:
         else:
             scaler.step(self.optimizer)
 
+    @torch.no_grad()
+    def rescale(self, factor: float) -> None:
+        """Multiply the parameters, and with them the point that Prodigy measures its distance from.
+
+        Prodigy compares gradients with the way from its first point. A rescaling of the parameters alone looks like a
+        way of that length: at the first steps it drowns the real one, and d never grows, or grows from nothing.
+        """
+        self.buffer.mul_(factor)
+        first_point = self.optimizer.state[self.buffer].get("p0")
+        if first_point is not None:
+            first_point.mul_(factor)
+
     @property
     def distance(self) -> float | None:
         """Prodigy's estimate d; None with other optimizers."""

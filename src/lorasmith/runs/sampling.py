@@ -32,24 +32,32 @@ class ValidationSampler:
 
     def draw(self, step: int) -> SamplesReady:
         """Draw `count` pictures of each prompt after `step` finished updates."""
-        wanted = [(prompt, place) for prompt in self.config.prompts for place in range(self.config.count)]
-        requests = [self._request(prompt, place) for prompt, place in wanted]
+        requests = [self._request(prompt, place) for prompt, place in self._wanted]
         pictures = draw(self.pipeline, requests)
-        paths = [self._save(step, *one) for one in zip(range(len(wanted)), wanted, requests, pictures, strict=True)]
-        return SamplesReady(step, tuple(paths), tuple(prompt for prompt, _ in wanted))
+        drawn = zip(self._paths(step), self._wanted, requests, pictures, strict=True)
+        for path, (prompt, _), request, picture in drawn:
+            save_png(picture, path, PictureParameters(prompt, request, self.size, self.base))
+        return self._told(step)
+
+    def already_drawn(self, step: int) -> SamplesReady | None:
+        """What `draw` would say, if all its pictures are there."""
+        return self._told(step) if all(path.is_file() for path in self._paths(step)) else None
+
+    @property
+    def _wanted(self) -> list[tuple[str, int]]:
+        return [(prompt, place) for prompt in self.config.prompts for place in range(self.config.count)]
+
+    def _paths(self, step: int) -> list[Path]:
+        return [self.folder / f"step-{step:06d}-{number:02d}.png" for number in range(len(self._wanted))]
+
+    def _told(self, step: int) -> SamplesReady:
+        return SamplesReady(step, tuple(self._paths(step)), tuple(prompt for prompt, _ in self._wanted))
 
     def _request(self, prompt: str, place: int) -> DrawRequest:
         settings = DrawSettings(steps=self.config.steps, guidance=self.config.guidance, size=self.size)
         # 32 bits, so that the seed in the picture's metadata can be typed into any program.
         seed = rng.key(self.seed, "samples", prompt, place) % 2**32
         return DrawRequest(self.vocabulary.expand(prompt), seed, settings=settings)
-
-    def _save(
-        self, step: int, number: int, wanted: tuple[str, int], request: DrawRequest, picture: Image.Image
-    ) -> Path:
-        path = self.folder / f"step-{step:06d}-{number:02d}.png"
-        save_png(picture, path, PictureParameters(wanted[0], request, self.size, self.base))
-        return path
 
 
 def draw_class_images(

@@ -10,7 +10,7 @@ from torch.nn import functional
 from lorasmith import rng
 
 NORM_PULL = 0.1
-"""Share of the spread's distance (in logarithms) that one `keep_norm` takes back; the reference's value."""
+"""Share of the spread's distance (in logarithms) that one pull takes back; the reference's value."""
 
 
 class NewTokenEmbedding(nn.Module):
@@ -39,15 +39,14 @@ class NewTokenEmbedding(nn.Module):
         new = functional.embedding((ids - self.first_id).clamp(min=0), self.rows)
         return torch.where(is_new.unsqueeze(-1), new.to(known.dtype), known)
 
-    @torch.no_grad()
-    def keep_norm(self) -> None:
-        """Pull the rows' joint spread a tenth of the way (in logarithms) to the table's, as the reference does.
+    def norm_pull(self) -> float:
+        """The factor that takes the rows' joint spread a tenth of the way (in logarithms) to the table's.
 
         The reference's rule (`TokenEmbeddingsHandler.retract_embeddings`): rows ← rows · (σ_table ÷ σ_rows)^0.1.
         """
-        spread = self.rows.std(correction=1) if self.rows.numel() > 1 else self.rows.abs().max()
-        if spread > 0:
-            self.rows.mul_((self.spread / spread.cpu().item()) ** NORM_PULL)
+        rows = self.rows.detach()
+        spread = rows.std().item() if rows.numel() > 1 else rows.abs().max().item()
+        return (self.spread / spread) ** NORM_PULL if spread > 0 else 1.0
 
 
 def table_spread(table: Tensor) -> float:

@@ -53,6 +53,8 @@ class Training:
     keep_norm: bool
     adapter_dropout: float
     captions: tuple[str, ...]
+    """Every caption of the run, class prompt included."""
+    instance_captions: tuple[str, ...]
     facts: dict[str, str]
     step: int = 0
     scaler: GradScaler | None = None
@@ -180,7 +182,7 @@ def _prepare_gradient(training: Training, part: PartOptimizer) -> float:
 def _keep_norms(training: Training) -> None:
     if training.keep_norm:
         for name in NEW_TOKENS & training.phase.trains:
-            training.new_tokens[name].embedding.keep_norm()
+            training.parts[name].rescale(training.new_tokens[name].embedding.norm_pull())
 
 
 def _step_done(

@@ -125,7 +125,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
         phases=_phases(config, schedule),
         optimizer=config.optimizer.name,
         caches=_caches(config),
-        checkpoint_steps=due_steps(config.checkpoint.every, steps),
+        checkpoint_steps=(*due_steps(config.checkpoint.every, steps), steps),
         validation_steps=validation_steps(config, steps),
         memory_bytes=_memory(config, facts),
         seconds=_seconds(config, facts, steps),

@@ -1,0 +1,141 @@
+"""Owns turning a trained run into exports: takes its weights out, draws the card's pictures, writes and reads back."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lorasmith.config.train import TrainConfig
+from lorasmith.events import Emit, ExportWritten
+from lorasmith.export.from_peft import adapter_weights
+from lorasmith.export.info import CardPicture, ExportInfo
+from lorasmith.export.weights import AdapterWeights, ConceptRows, ModuleAdapter, NewTokenRows, Part, PartAdapter
+from lorasmith.export.write_all import write_exports
+from lorasmith.run_folder import RunFolder
+from lorasmith.runs.prepare import PreparedRun
+from lorasmith.runs.sampling import ValidationSampler
+from lorasmith.sizes import Size
+from lorasmith.training.assemble import vocabulary_of
+from lorasmith.training.loop import Training
+from lorasmith.training.plan import RunPlan
+
+_CARD_PICTURES = 4
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def export_run(config: TrainConfig, plan: RunPlan, prepared: PreparedRun, folder: RunFolder, emit: Emit) -> None:
+    """Write everything other programs read into the export folder, and say so file by file."""
+    training = prepared.training
+    weights = in_precision(_adapters(training), _DTYPES[config.output.precision])
+    files = write_exports(
+        folder.export,
+        weights,
+        rows=new_token_rows(config, training),
+        info=export_info(config, plan, training),
+        pictures=_card_pictures(config, plan, prepared, folder),
+    )
+    for file in files:
+        emit(ExportWritten(file.path, file.readers))
+
+
+def new_token_rows(config: TrainConfig, training: Training) -> NewTokenRows:
+    """The new tokens' rows by concept; none when none were used."""
+    if not training.new_tokens:
+        return NewTokenRows()
+    first, second = (training.new_tokens[name].rows.detach().cpu() for name in ("new_tokens_1", "new_tokens_2"))
+    concepts: list[ConceptRows] = []
+    start = 0
+    for abstraction in vocabulary_of(config).abstractions:
+        end = start + len(abstraction.tokens)
+        concepts.append(
+            ConceptRows(abstraction.word, abstraction.tokens, first[start:end].clone(), second[start:end].clone())
+        )
+        start = end
+    return NewTokenRows(tuple(concepts))
+
+
+def export_info(config: TrainConfig, plan: RunPlan, training: Training) -> ExportInfo:
+    """What the headers and the model card say of a run; nothing of where or when it was."""
+    return ExportInfo(
+        name=plan.name,
+        base=plan.base,
+        prediction_type=training.family.noise_schedule.prediction_type,
+        resolution=Size(plan.resolution, plan.resolution),
+        steps=plan.steps,
+        instance_prompt=config.data.instance_prompt or _first_mention(config, training),
+        captions=training.instance_captions,
+        pictures=plan.instance_images,
+        class_images=plan.class_images,
+        pivot_step=plan.pivot_step,
+        optimizer=plan.optimizer,
+        rates={part: rate for phase in plan.phases for part, rate in phase.rates.items()},
+        batch_size=plan.batch_size,
+        accumulation=plan.gradient_accumulation,
+        seed=config.runtime.seed,
+        settings=_settings(config),
+        revision=config.model.revision,
+    )
+
+
+def in_precision(weights: AdapterWeights, dtype: torch.dtype) -> AdapterWeights:
+    """The same adapters with every tensor in `dtype`."""
+    if dtype is torch.float32:
+        return weights
+
+    def cast_module(module: ModuleAdapter) -> ModuleAdapter:
+        magnitude: Tensor | None = None if module.magnitude is None else module.magnitude.to(dtype)
+        return ModuleAdapter(module.down.to(dtype), module.up.to(dtype), magnitude)
+
+    parts: dict[Part, PartAdapter] = {
+        part: replace(adapter, modules={path: cast_module(module) for path, module in adapter.modules.items()})
+        for part, adapter in weights.parts.items()
+    }
+    return replace(weights, parts=parts)
+
+
+def _adapters(training: Training) -> AdapterWeights:
+    """The adapters of the parts that trained."""
+    adapted = {name: part for name, part in training.family.parts.items() if name in training.parts}
+    return adapter_weights(cast(dict[Part, torch.nn.Module], adapted))
+
+
+def _card_pictures(
+    config: TrainConfig, plan: RunPlan, prepared: PreparedRun, folder: RunFolder
+) -> tuple[CardPicture, ...]:
+    """Pictures drawn with the adapter and the new tokens in place: the last validation's, else of the captions."""
+    training = prepared.training
+    prompts = config.validation.prompts or training.instance_captions[:_CARD_PICTURES]
+    settings = config.validation.model_copy(update={"prompts": prompts})
+    sampler = ValidationSampler(
+        prepared.pipeline, vocabulary_of(config), settings, folder.samples,
+        seed=config.runtime.seed, size=prepared.size, base=plan.base,
+    )  # fmt: skip
+    drawn = sampler.already_drawn(plan.steps)
+    if drawn is None:
+        with training.precision.autocast():
+            drawn = sampler.draw(plan.steps)
+    pairs: list[tuple[Path, str]] = list(zip(drawn.pictures, drawn.prompts, strict=True))
+    return tuple(CardPicture(path, prompt) for path, prompt in pairs[:_CARD_PICTURES])
+
+
+def _first_mention(config: TrainConfig, training: Training) -> str:
+    vocabulary = vocabulary_of(config)
+    mentions = [caption for caption in training.instance_captions if vocabulary.is_mentioned_in(caption)]
+    return (mentions or [*training.instance_captions, ""])[0]
+
+
+def _settings(config: TrainConfig) -> dict[str, str | int | float]:
+    settings: dict[str, str | int | float] = {
+        "lr_schedule": config.schedule.lr_schedule,
+        "warmup_steps": config.schedule.warmup_steps,
+        "noise_offset": config.objective.noise_offset,
+        "repeats": config.data.repeats,
+        "targets": config.adapter.targets,
+    }
+    if config.objective.snr_gamma is not None:
+        settings["snr_gamma"] = config.objective.snr_gamma
+    if config.prior is not None:
+        settings["prior_loss_weight"] = config.prior.weight
+    return settings
