@@ -86,6 +86,11 @@ class RunFolder:
         return self.path / "export"
 
     @property
+    def generated(self) -> Path:
+        """Folder of pictures that `lorasmith generate` drew, one folder a call."""
+        return self.path / "generated"
+
+    @property
     def model_card(self) -> Path:
         """The model card, inside the export folder so that it travels with it."""
         return self.export / "README.md"
@@ -253,7 +258,7 @@ _CHECKPOINT_NAME: Final = re.compile(r"step-(\d{6,})")
 def _our_names() -> frozenset[str]:
     here = RunFolder(Path())
     files = (here.config_file, here.plan_file, here.events_file, here.metrics_file, here.environment_file)
-    folders = (here.samples, here.class_images, here.checkpoints, here.export)
+    folders = (here.samples, here.class_images, here.checkpoints, here.export, here.generated)
     return frozenset(path.name for path in (*files, *folders, here.lock_file, here.report_file))
 
 

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Drawing pictures with a base, with and without what was learnt; trains nothing."""

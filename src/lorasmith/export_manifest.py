@@ -1,0 +1,111 @@
+"""Owns `lorasmith.json`, which says how an export's files belong together; refuses paths out of its folder."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lorasmith.errors import DataError
+from lorasmith.run_folder import write_json
+
+FILE_NAME: Final = "lorasmith.json"
+
+
+def _plain_file_name(name: str) -> str:
+    """Refuse anything but a bare safetensors name: the manifest of a downloaded export is a stranger's word."""
+    if name != Path(name).name or "\\" in name or not name.endswith(".safetensors"):
+        raise ValueError(f"{name!r} is not the bare name of a safetensors file")
+    return name
+
+
+def _one_word(word: str) -> str:
+    if not word.isprintable() or not word or any(character.isspace() for character in word):
+        raise ValueError(f"{word!r} is not one printable word without white space")
+    return word
+
+
+FileName = Annotated[str, AfterValidator(_plain_file_name)]
+Word = Annotated[str, AfterValidator(_one_word)]
+
+
+class ConceptFile(BaseModel):
+    """The new tokens one token abstraction becomes, and the file with their rows in `clip_l` and `clip_g`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tokens: Annotated[tuple[Word, ...], Field(min_length=1)]
+    file: FileName
+
+
+class ExportManifest(BaseModel):
+    """What an export folder holds, as `lorasmith generate` reads it. Keys it does not know are left alone."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    version: Literal[1] = 1
+    """Version of this contract."""
+
+    base: str
+    """`embedded`, a hub id, or only the name of a local folder: an export is uploaded, so it holds no local paths."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+
+    lora: FileName | None = "pytorch_lora_weights.safetensors"
+    """The adapter in diffusers' format; None when only new tokens were trained."""
+
+    abstractions: dict[Word, ConceptFile] = Field(default_factory=dict[str, ConceptFile])
+    """Each token abstraction and its new tokens; empty when none were trained."""
+
+    recommended_scale: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """Adapter scale to draw with when the user names none."""
+
+    @model_validator(mode="after")
+    def no_token_is_named_twice(self) -> Self:
+        """Two abstractions never share a new token."""
+        tokens = [token for concept in self.abstractions.values() for token in concept.tokens]
+        if len(set(tokens)) != len(tokens):
+            raise ValueError(f"a new token is named twice: {', '.join(tokens)}")
+        return self
+
+
+def write_manifest(export_folder: Path, manifest: ExportManifest) -> Path:
+    """Write the manifest beside the files it names; its path."""
+    path = export_folder / FILE_NAME
+    write_json(path, manifest.model_dump(mode="json"))
+    return path
+
+
+def is_export_folder(folder: Path) -> bool:
+    """Whether a manifest is there."""
+    return (folder / FILE_NAME).is_file()
+
+
+def read_manifest(export_folder: Path) -> ExportManifest:
+    """The manifest, checked, with each file it names in place; DataError otherwise."""
+    path = export_folder / FILE_NAME
+    try:
+        manifest = ExportManifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(
+            f"{export_folder} is not an export: it has no {FILE_NAME}", remedy="Name a run folder or its export folder."
+        ) from None
+    except ValidationError as invalid:
+        problem = invalid.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise DataError(
+            f"{path} is not a manifest lorasmith can read: {place or 'the file'}: {problem['msg']}",
+            remedy="Export again, or use the lorasmith that wrote it.",
+        ) from invalid
+    _refuse_missing(export_folder, manifest)
+    return manifest
+
+
+def _refuse_missing(export_folder: Path, manifest: ExportManifest) -> None:
+    named = [concept.file for concept in manifest.abstractions.values()] + ([manifest.lora] if manifest.lora else [])
+    missing = [name for name in named if not (export_folder / name).is_file()]
+    if missing:
+        raise DataError(
+            f"the export in {export_folder} lacks {', '.join(missing)}, which its {FILE_NAME} names",
+            remedy="Copy the whole export folder.",
+        )

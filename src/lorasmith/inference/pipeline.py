@@ -1,0 +1,79 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# diffusers' pipelines are only partly typed.
+"""Owns putting an SDXL pipeline together for drawing, pooling at the true end of text; reads no weights itself."""
+
+import json
+
+import torch
+from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+
+from lorasmith.config.base import ModelConfig
+from lorasmith.errors import ConfigError
+from lorasmith.models.sdxl import text
+from lorasmith.models.sdxl.components import SdxlComponents, locate_base, open_components, sampling_scheduler
+
+
+def open_pipeline(model: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> StableDiffusionXLPipeline:
+    """A base ready to draw on a device; `dtype` is the denoiser's and the text encoders', the VAE stays fp32.
+
+    DataError or HubError when the base is missing, is not SDXL or holds pickles.
+    """
+    folder = locate_base(model)
+    components = open_components(model, dtype=dtype)
+    if model.prediction != "auto":
+        components.scheduler_config = {**components.scheduler_config, "prediction_type": model.prediction}
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    zeros = bool(index.get("force_zeros_for_empty_prompt", True))
+    return pipeline_from_components(components, device=device, zeros_for_empty_prompt=zeros)
+
+
+def pipeline_from_components(
+    components: SdxlComponents, *, device: torch.device, zeros_for_empty_prompt: bool = True
+) -> StableDiffusionXLPipeline:
+    """A pipeline around parts in memory (also while they train), silent, drawing with the base's own Euler scheduler.
+
+    `zeros_for_empty_prompt`: whether an empty negative prompt is all zeros, as SDXL's `model_index.json` says.
+    """
+    pipeline = StableDiffusionXLPipeline(
+        vae=components.vae,
+        text_encoder=components.text_encoder_1,
+        text_encoder_2=components.text_encoder_2,
+        tokenizer=components.tokenizer_1,
+        tokenizer_2=components.tokenizer_2,
+        unet=components.unet,
+        scheduler=sampling_scheduler(components.scheduler_config),  # pyright: ignore[reportArgumentType]  # an enum of class names
+        force_zeros_for_empty_prompt=zeros_for_empty_prompt,
+        add_watermarker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pool_at_end_of_text(pipeline)
+    for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+        network.to(device)
+    return pipeline
+
+
+def pool_at_end_of_text(pipeline: StableDiffusionXLPipeline) -> None:
+    """Make both text encoders pool at their tokenizer's end of text, as ComfyUI and A1111 do, not at the highest id.
+
+    SDXL's text-encoder configs say `eos_token_id: 2`, for which transformers takes the highest id: the new token.
+    """
+    pairs = ((pipeline.text_encoder, pipeline.tokenizer), (pipeline.text_encoder_2, pipeline.tokenizer_2))
+    for encoder, tokenizer in pairs:
+        text.pool_at_end_of_text(encoder, int(tokenizer.eos_token_id))
+
+
+def best_device(name: str = "auto") -> torch.device:
+    """The device called `name`; `auto` takes CUDA, then Apple's, then the CPU. ConfigError when it is not there."""
+    there = [*(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])]
+    if name == "auto":
+        return torch.device([*there, "cpu"][0])
+    if name.split(":")[0] not in [*there, "cpu"]:
+        raise ConfigError(
+            f"there is no device {name!r} here", where="device", remedy=f"Use {', '.join([*there, 'cpu'])} or auto."
+        )
+    return torch.device(name)
+
+
+def drawing_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the device computes in it, else fp32 (fp16 can overflow in SDXL's text encoders)."""
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
