@@ -118,23 +118,12 @@ class RunFolder:
         return "unfinished" if self.last_step() > 0 else "new"
 
     def refuse_if_used(self) -> None:
-        """Raise ConfigError where a fresh run would mix with a run, or with files that are not ours."""
+        """Raise BusyError while another process works here, ConfigError where a fresh run would mix with what is here."""
         self._refuse_foreign_files()
-        match self.state():
-            case "finished":
-                raise ConfigError(
-                    f"the folder {self.path} holds a finished run",
-                    where="output.folder",
-                    remedy="Choose another folder; nothing in this one was touched.",
-                )
-            case "unfinished":
-                raise ConfigError(
-                    f"the folder {self.path} holds an unfinished run (at step {self.last_step()})",
-                    where="output.folder",
-                    remedy=f"Go on with `lorasmith train --resume {self.path}`, or choose another folder.",
-                )
-            case "new":
-                return
+        if self.lock_file.exists():
+            with self.claim(fresh=False):
+                pass
+        self._refuse_if_worked_in()
 
     def refuse_if_not_a_run(self) -> None:
         """Raise ConfigError when there is no run here to go on with or to look at."""
@@ -169,10 +158,27 @@ class RunFolder:
         try:
             self.lock_file.write_text(f"{os.getpid()}\n")
             if fresh:
-                self.refuse_if_used()
+                self._refuse_if_worked_in()
             yield
         finally:
             lock.release()
+
+    def _refuse_if_worked_in(self) -> None:
+        match self.state():
+            case "finished":
+                raise ConfigError(
+                    f"the folder {self.path} holds a finished run",
+                    where="output.folder",
+                    remedy="Choose another folder; nothing in this one was touched.",
+                )
+            case "unfinished":
+                raise ConfigError(
+                    f"the folder {self.path} holds an unfinished run (at step {self.last_step()})",
+                    where="output.folder",
+                    remedy=f"Go on with `lorasmith train --resume {self.path}`, or choose another folder.",
+                )
+            case "new":
+                return
 
     def _owner_in_lock_file(self) -> int | None:
         try:

@@ -133,6 +133,8 @@ def test_a_second_owner_is_turned_away_at_once_and_told_whose_the_folder_is(tmp_
                     RunFolder(tmp_path).claim(fresh=False).__enter__()
                 assert time.monotonic() - before < 1
                 assert refused.value.exit_code == 7
+                with pytest.raises(BusyError):
+                    RunFolder(tmp_path).refuse_if_used()
         finally:
             owner.kill()
 
