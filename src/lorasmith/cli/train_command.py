@@ -1,16 +1,18 @@
 """Owns `lorasmith train`: hands words to the config and the config to the run; trains nothing itself."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lorasmith.cli.talk import give, give_exactly, say, tell_notice
+from lorasmith.config.explain import with_origins
 from lorasmith.config.flags import flag_help
 from lorasmith.config.load import Loaded, load_arguments
-from lorasmith.errors import ConfigError
+from lorasmith.errors import ConfigError, LorasmithError
 
 TAKES_CONFIG = {"ignore_unknown_options": True, "help_option_names": list[str]()}
 
@@ -38,6 +40,8 @@ This command:
 Lists take a comma list or the flag several times; `none` unsets; switches take true or false, or --no-….
 """
 
+OWN_FLAGS = ("--dry-run", "--resume", "--json", "--debug", "--help")
+
 Words = Annotated[list[str] | None, typer.Argument(metavar="[FILES] [OPTIONS]")]
 
 
@@ -55,7 +59,7 @@ def _show_help(asked: bool) -> None:
 def train(
     words: Words = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run")] = False,
     resume: Annotated[Path | None, typer.Option("--resume")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
     show_help: Annotated[bool, typer.Option("--help", is_eager=True, callback=_show_help)] = False,
@@ -66,18 +70,29 @@ def train(
         _resume(resume, words or [], dry_run=dry_run, as_json=as_json)
         return
     loaded = load(words or [])
-    if dry_run:
-        _show_what_would_be_done(loaded, as_json=as_json)
-    else:
-        _train(loaded, as_json=as_json)
+    with _naming_origins(loaded):
+        if dry_run:
+            _show_what_would_be_done(loaded, as_json=as_json)
+        else:
+            _train(loaded, as_json=as_json)
 
 
 def load(words: Sequence[str]) -> Loaded:
     """The config that files and flags say; its notices are told."""
-    loaded = load_arguments(words)
+    loaded = load_arguments(words, also_known=OWN_FLAGS)
     for notice in loaded.notices:
         tell_notice(notice)
     return loaded
+
+
+@contextmanager
+def _naming_origins(loaded: Loaded) -> Generator[None]:
+    """Refusals that name an option say as well who set it."""
+    try:
+        yield
+    except LorasmithError as error:
+        error.problems = with_origins(error.problems, loaded.origins)
+        raise
 
 
 # The use cases bring torch and diffusers along, which takes seconds; `--help` and a mistyped flag must not wait for

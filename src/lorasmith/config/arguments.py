@@ -29,9 +29,12 @@ class Arguments:
     problems: tuple[Problem, ...]
 
 
-def split_arguments(arguments: Sequence[str]) -> Arguments:
-    """Words (files), flags with their values, and everything that is neither."""
-    reader = _Reader(list(arguments))
+def split_arguments(arguments: Sequence[str], *, also_known: Sequence[str] = ()) -> Arguments:
+    """Words (files), flags with their values, and everything that is neither.
+
+    `also_known` are flags that a caller takes itself; they are only named when a misspelled flag is near them.
+    """
+    reader = _Reader(list(arguments), also_known)
     while reader.waiting:
         reader.take_one()
     return Arguments(tuple(reader.words), tuple(reader.flags), tuple(reader.problems))
@@ -40,8 +43,9 @@ def split_arguments(arguments: Sequence[str]) -> Arguments:
 class _Reader:
     """Walks a command line once, from left to right."""
 
-    def __init__(self, waiting: list[str]) -> None:
+    def __init__(self, waiting: list[str], also_known: Sequence[str]) -> None:
         self.waiting = waiting
+        self._also_known = also_known
         self.words: list[str] = []
         self.flags: list[Flag] = []
         self.problems: list[Problem] = []
@@ -49,11 +53,11 @@ class _Reader:
     def take_one(self) -> None:
         """Take a word, or a flag with its value."""
         word = self.waiting.pop(0)
-        if not word.startswith("--") or word == "--":
+        if not word.startswith("-"):
             self.words.append(word)
             return
         spelled, equals, text = word.partition("=")
-        name = spelled[2:].replace("-", "_")
+        name = spelled.removeprefix("--").replace("-", "_")
         self._take_flag(spelled, name, text if equals else None)
 
     def _take_flag(self, spelled: str, name: str, text: str | None) -> None:
@@ -67,7 +71,7 @@ class _Reader:
             self._add_negated(spelled, switch, text)
         else:
             self._value(True, text, is_value=_could_be_a_value)
-            self.problems.append(_unknown(spelled, name))
+            self.problems.append(_unknown(spelled, name, self._also_known))
 
     def _value(self, optional: bool, text: str | None, is_value: Callable[[str], bool] | None = None) -> str | None:
         if text is not None:
@@ -106,8 +110,12 @@ def _could_be_a_value(word: str) -> bool:
     return not word.endswith(".toml")
 
 
-def _unknown(spelled: str, name: str) -> Problem:
-    known = [option.flag for option in options().values()] + [f"--{flag}" for flag in REFERENCE_FLAGS]
+def _unknown(spelled: str, name: str, also_known: Sequence[str]) -> Problem:
+    known = [*(option.flag for option in options().values()), *(f"--{flag}" for flag in REFERENCE_FLAGS), *also_known]
+    inside = [option.flag for option in options().values() if option.section == name]
     by_last_word = [option.flag for option in options().values() if option.path.rpartition(".")[2] == name]
-    remedy = f"Did you mean {by_last_word[0]}?" if by_last_word else nearest(spelled, known)
+    if inside:
+        remedy = f"{name} is a section: say {inside[0]} or another of its options."
+    else:
+        remedy = f"Did you mean {by_last_word[0]}?" if by_last_word else nearest(spelled, known)
     return Problem(f"there is no option {spelled}", COMMAND_LINE, remedy or "lorasmith train --help lists them all.")

@@ -27,6 +27,9 @@ def explain(error: ValidationError, origins: Mapping[str, Origin]) -> tuple[Prob
 def unknown_option(path: str, where: str) -> Problem:
     """There is no option at `path`; names the nearest one."""
     section, _, name = path.rpartition(".")
+    inside = [known for known, option in options().items() if option.section == path]
+    if inside:
+        return Problem(f"{path} is a section, not an option", where, f"Set {inside[0]} or another of its options.")
     siblings = [known for known, option in options().items() if option.section == section and section]
     elsewhere = [known for known in options() if known.rpartition(".")[2] == name]
     remedy = nearest(path, siblings) or (f"Did you mean {elsewhere[0]}?" if elsewhere else None)
@@ -42,6 +45,18 @@ def stranger(setting: Setting, variant: str) -> Problem:
         str(setting.origin),
         f"Leave it out, or choose {section}.name = {owners[0]}.",
     )
+
+
+def with_origins(problems: Sequence[Problem], origins: Mapping[str, Origin]) -> tuple[Problem, ...]:
+    """Problems whose place is an option, with who said its value: `data.instance_images, wolf.toml:3`."""
+    return tuple(_placed(problem, origins) for problem in problems)
+
+
+def _placed(problem: Problem, origins: Mapping[str, Origin]) -> Problem:
+    origin = origins.get(problem.where or "")
+    if origin is None or origin.kind == "default":
+        return problem
+    return Problem(problem.what, f"{problem.where}, {origin}", problem.remedy)
 
 
 def _problem(detail: ErrorDetails, origins: Mapping[str, Origin]) -> Problem:

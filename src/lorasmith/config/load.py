@@ -51,10 +51,13 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = (), *, recipe:
     return _load(tuple(files), arguments, recipe=recipe, problems=words)
 
 
-def load_arguments(arguments: Sequence[str], *, recipe: str | None = None) -> Loaded:
-    """The config that a command line of files and flags says. Raises ConfigError with all problems at once."""
-    taken_apart = split_arguments(arguments)
-    return _load(tuple(Path(word) for word in taken_apart.words), taken_apart, recipe=recipe, problems=())
+def load_arguments(arguments: Sequence[str], *, also_known: Sequence[str] = ()) -> Loaded:
+    """The config that a command line of files and flags says. Raises ConfigError with all problems at once.
+
+    `also_known` are flags the caller takes itself, to be named where a misspelled one is near.
+    """
+    taken_apart = split_arguments(arguments, also_known=also_known)
+    return _load(tuple(Path(word) for word in taken_apart.words), taken_apart, recipe=None, problems=())
 
 
 def _load(files: Sequence[Path], arguments: Arguments, *, recipe: str | None, problems: Sequence[Problem]) -> Loaded:

@@ -43,7 +43,7 @@ class CheckpointConfig(Section):
     """What is kept to go on from."""
 
     every: Annotated[int, Field(ge=0)] = 250
-    """Write a checkpoint every so many steps; 0 writes one only when stopped."""
+    """Write a checkpoint every so many steps; 0 writes one only when stopped and at the end."""
 
     keep: Annotated[int, Field(ge=1)] = 2
     """How many checkpoints to keep."""

@@ -4,21 +4,18 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
-from lorasmith.cli.app import main
 from lorasmith.config.load import load_config
 from lorasmith.config.train import TrainConfig
 from lorasmith.errors import BusyError, DataError, DivergedError, HubError, LorasmithError, ResourceError, StoppedError
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Protocol):
     """What a command line came to."""
 
     code: int
@@ -27,20 +24,6 @@ class Answer:
 
 
 Ask = Callable[..., Answer]
-
-
-@pytest.fixture
-def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Runs a command line."""
-
-    def run(*words: str) -> Answer:
-        with pytest.raises(SystemExit) as left:
-            main(words)
-        streams = capsys.readouterr()
-        assert isinstance(left.value.code, int)
-        return Answer(left.value.code, streams.out, streams.err)
-
-    return run
 
 
 @pytest.fixture
@@ -190,6 +173,11 @@ def test_config_flags_lists_the_scripts_81_flags(ask: Ask) -> None:
     text = ask("config", "flags").data
     assert "--rank  [same]  --adapter.rank" in text
     assert "--push_to_hub  [refused]" in text
+
+
+def test_a_refusal_of_the_run_says_who_set_the_option(ask: Ask, runs: FakeRuns) -> None:
+    runs.failure = DataError("no pictures in nowhere", where="data.instance_images")
+    assert "(data.instance_images, --instance_data_dir)" in ask("train", "--instance_data_dir=nowhere").talk
 
 
 def test_version_and_unknown_commands(ask: Ask) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lorasmith.config.explain import with_origins
 from lorasmith.config.load import load_arguments, load_config
 from lorasmith.errors import ConfigError, Problem
 
@@ -36,12 +37,23 @@ def wolf(folder: Path, text: str) -> Path:
         ("--optimizer.lerning_rate", "--optimizer.learning-rate"),
         ("--instance_data_dirr", "--instance_data_dir"),
         ("--steps_per_picture", "--schedule.steps-per-picture"),
+        ("--dryrun", "--dry-run"),
     ],
 )
 def test_an_unknown_flag_is_refused_with_the_nearest_one(flag: str, meant: str) -> None:
-    problem = only(refusals([], [flag, "3"]))
+    with pytest.raises(ConfigError) as caught:
+        load_arguments([flag, "3"], also_known=["--dry-run"])
+    problem = only(caught.value.problems)
     assert problem.what == f"there is no option {flag}"
     assert problem.remedy == f"Did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("flag", "remedy"),
+    [("--adapter", "--adapter.kind"), ("-h", "--help"), ("--xyzzy", "--help")],
+)
+def test_a_section_a_short_flag_and_nonsense_are_refused_with_what_to_say(flag: str, remedy: str) -> None:
+    assert remedy in str(only(refusals([], [flag])).remedy)
 
 
 def test_an_unknown_key_is_refused_at_its_line_with_the_nearest_one(tmp_path: Path) -> None:
@@ -66,7 +78,7 @@ def test_an_unknown_section_is_refused_with_the_nearest_one(tmp_path: Path) -> N
         ("[model]\nbase = 3", "model.base is 3 and must be a text"),
         ("[tokens]\nabstractions = [1]", "tokens.abstractions is [1] and must be a text or a list of texts"),
         ("[adapter.rank]\nx = 1", "adapter.rank is a table and must be a whole number"),
-        ("adapter = 3", "there is no option adapter"),
+        ("adapter = 3", "adapter is a section, not an option"),
     ],
 )
 def test_a_wrong_type_in_a_file_is_a_sentence_with_value_and_line(tmp_path: Path, text: str, what: str) -> None:
@@ -175,3 +187,22 @@ def test_an_unknown_recipe_is_refused_wherever_it_was_said() -> None:
     assert only(refusals([], ["--recipe", "stile"])).remedy == "Did you mean style?"
     with pytest.raises(ConfigError, match="'stile'"):
         load_config([], recipe="stile")
+
+
+def test_a_refusal_from_later_on_names_who_set_its_option(tmp_path: Path) -> None:
+    file = wolf(tmp_path, '[data]\ninstance_images = "nowhere"')
+    loaded = load_config([file])
+    problems = [Problem("no such folder", "data.instance_images"), Problem("too big", "data.resolution"), Problem("x")]
+    assert with_origins(problems, loaded.origins) == (
+        Problem("no such folder", f"data.instance_images, {file}:2"),
+        *problems[1:],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "is_fine"), [("cuda:1", True), ("auto", True), ("cuad", False), ("gpu", False)])
+def test_a_device_nobody_has_is_refused_before_anything_is_read(device: str, is_fine: bool) -> None:
+    if is_fine:
+        assert load_config([], ["--runtime.device", device]).config.runtime.device == device
+    else:
+        what = only(refusals([], ["--runtime.device", device])).what
+        assert what == f"runtime.device is {device!r} and must be auto, cuda, cuda:N, mps or cpu"

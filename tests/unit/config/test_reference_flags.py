@@ -70,6 +70,15 @@ def test_the_articles_adamw_command_line_means_what_it_says() -> None:
     assert [notice for notice in loaded.notices if "--report_to" in notice]
 
 
+def test_the_articles_second_command_line_means_what_it_says() -> None:
+    dropped = ("--learning_rate", "--text_encoder_lr", "--optimizer")
+    kept = [flag for flag in ARTICLE_ADAMW if not flag.startswith(dropped)]
+    config = load_config([], [*kept, "--output_dir=huggy_v11", "--snr_gamma=5.0"]).config
+    assert (config.output.folder, config.objective.snr_gamma) == (Path("huggy_v11"), 5.0)
+    assert config.optimizer == AdamWConfig()
+    assert (config.rates.new_tokens_1, config.rates.new_tokens_2) == (5e-6, 5e-6)
+
+
 def test_the_articles_prodigy_advice_means_what_it_says() -> None:
     advice = ["--optimizer=prodigy", "--learning_rate=1.0", "--text_encoder_lr=1.0", "--adam_beta1=0.9",
               "--prodigy_safeguard_warmup=True", "--prodigy_use_bias_correction=True", "--adam_beta2=0.99",

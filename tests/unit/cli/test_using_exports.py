@@ -1,0 +1,110 @@
+"""The commands that use what a run made: generate and verify; and doctor."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import pytest
+import torch
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+
+from lorasmith.export_manifest import ConceptFile, ExportManifest, write_manifest
+from lorasmith.sizes import Size
+
+
+class Answer(Protocol):
+    """What a command line came to."""
+
+    code: int
+    data: str
+    talk: str
+
+
+Ask = Callable[..., Answer]
+
+
+class FakeRequest:
+    """Stands for GenerateRequest: holds whatever it is given."""
+
+    def __init__(self, **said: object) -> None:
+        self.said = said
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[FakeRequest]:
+    """What was asked to be drawn; nothing is."""
+    asked: list[FakeRequest] = []
+
+    def generate(request: FakeRequest, emit: object) -> Any:
+        del emit
+        asked.append(request)
+        result: Any = ModuleType("result")
+        result.pictures, result.sheet = (Path("out/seed-0.png"), Path("out/seed-1.png")), Path("out/sheet.png")
+        return result
+
+    module: Any = ModuleType("lorasmith.runs.generate")
+    module.GenerateRequest, module.generate = FakeRequest, generate
+    monkeypatch.setitem(sys.modules, "lorasmith.runs.generate", module)
+    return asked
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run folder whose export is two new tokens."""
+    export = tmp_path / "wolf" / "export"
+    export.mkdir(parents=True)
+    save_file(
+        {"clip_l": torch.ones(2, 8), "clip_g": torch.ones(2, 16)}, export / "wolf_emb.safetensors", {"by": "a test"}
+    )
+    concept = ConceptFile(tokens=("<s0>", "<s1>"), file="wolf_emb.safetensors")
+    write_manifest(export, ExportManifest(base="embedded", lora=None, abstractions={"TOK": concept}))
+    return export.parent
+
+
+def test_generate_asks_for_what_was_said_and_names_the_pictures(ask: Ask, drawn: list[FakeRequest]) -> None:
+    answer = ask("generate", "wolf", "a TOK", "--count=2", "--seed=3", "--scale=0.8", "--size=96x64",
+                 "--no-side-by-side", "--out=pictures", "--device=cpu")  # fmt: skip
+    assert answer.code == 0
+    assert answer.data.splitlines() == [str(Path("out/seed-0.png")), str(Path("out/seed-1.png"))]
+    (request,) = drawn
+    assert request.said == {
+        "source": Path("wolf"), "prompt": "a TOK", "negative_prompt": "", "count": 2, "seed": 3, "scale": 0.8,
+        "steps": 25, "guidance": 5.0, "size": Size(height=64, width=96), "side_by_side": False,
+        "out": Path("pictures"), "base": None, "device": "cpu",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("size", ["big", "64", "0x64", "64x"])
+def test_a_size_that_is_none_is_refused(ask: Ask, drawn: list[FakeRequest], size: str) -> None:
+    answer = ask("generate", "wolf", "a TOK", "--size", size)
+    assert (answer.code, drawn) == (2, [])
+    assert repr(size) in answer.talk
+
+
+def test_verify_says_what_the_files_of_a_run_hold(ask: Ask, run_folder: Path) -> None:
+    answer = ask("verify", str(run_folder))
+    assert answer.code == 0
+    assert answer.data == "ok     wolf_emb.safetensors: embeddings format, 2 new tokens\n"
+
+
+def test_verify_refuses_a_file_with_numbers_that_are_not_finite(ask: Ask, run_folder: Path) -> None:
+    file = run_folder / "export" / "wolf_emb.safetensors"
+    save_file({"clip_l": torch.full((2, 8), torch.nan), "clip_g": torch.ones(2, 16)}, file, {"by": "a test"})
+    answer = ask("verify", str(file))
+    assert answer.code == 3
+    assert answer.data.startswith("BROKEN wolf_emb.safetensors")
+    assert "not finite" in answer.talk
+
+
+def test_verify_refuses_what_is_not_there(ask: Ask, tmp_path: Path) -> None:
+    assert ask("verify", str(tmp_path / "nowhere")).code == 2
+    assert ask("verify", str(tmp_path)).code == 3
+
+
+def test_doctor_names_versions_device_and_cache(ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data = ask("doctor").data
+    for part in ("lorasmith ", f"torch            {torch.__version__}", "device ", f"cache folder     {tmp_path}"):
+        assert part in data
