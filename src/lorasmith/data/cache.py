@@ -202,9 +202,8 @@ def _write_whole(file: Path, data: bytes) -> None:
             written.flush()
             os.fsync(written.fileno())
         beside.replace(file)
-    except OSError:
+    finally:
         _remove(beside)
-        raise
 
 
 def _remove(file: Path) -> None:

@@ -83,10 +83,11 @@ def _write(path: Path, picture: Image.Image) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         why = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror)
         raise ResourceError(
             f"class images cannot be written: {why}",
             where=shown(path.parent),
             remedy="Make room and run again: the class images that are there are kept.",
         ) from error
+    finally:
+        beside.unlink(missing_ok=True)

@@ -46,6 +46,11 @@ class View:
     flip: bool
 
     @property
+    def is_enlarged(self) -> bool:
+        """Whether the picture is smaller than what is cut from it, so that its pixels are made up in part."""
+        return self.resized.height > self.original.height or self.resized.width > self.original.width
+
+    @property
     def size_conditioning(self) -> SizeConditioning:
         """What SDXL is told of this view."""
         return SizeConditioning(self.original, self.crop_top_left, self.target)

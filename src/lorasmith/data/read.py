@@ -23,9 +23,12 @@ from lorasmith.data.decode import colour_of, content_of, looks_like_a_picture, p
 from lorasmith.data.examples import BrokenPicture, Example, Role
 from lorasmith.data.wording import counted, listed, shown
 from lorasmith.errors import DataError, Problem
+from lorasmith.sizes import Size
 
 _PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"})
 _UNREAD_PICTURE_SUFFIXES = frozenset({".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl"})
+_MOST_RATIO = 20
+"""Pictures longer and thinner than this grow to gigabytes when their short side is resized to the target."""
 _SILENT = frozenset({"thumbs.db", "desktop.ini", *METADATA_FILES})
 
 
@@ -186,12 +189,18 @@ def _probe_all(
     broken: list[BrokenPicture] = []
     for id, path in listing.pictures.items():
         try:
-            size = probe(path, pixel_limit=pixel_limit)
+            size = _refuse_thin(probe(path, pixel_limit=pixel_limit), path)
         except DataError as error:
             broken.append(BrokenPicture(path, error.problems[0].what))
         else:
             examples.append(Example(id, path, chosen.by_id[id], role, size, content_of(path)))
     return tuple(examples), tuple(broken)
+
+
+def _refuse_thin(size: Size, path: Path) -> Size:
+    if max(size) > _MOST_RATIO * min(size):
+        raise DataError(f"{size} pixels are too long and thin to be cut from (over {_MOST_RATIO}:1)", where=shown(path))
+    return size
 
 
 def _refuse_all_broken(folder: Path, examples: Sequence[Example], broken: Sequence[BrokenPicture]) -> None:

@@ -335,6 +335,15 @@ def test_broken_pictures_are_named_with_their_reasons(tmp_path: Path) -> None:
     assert "No such file" in reasons["f.png"]
 
 
+def test_a_picture_that_is_hardly_more_than_a_line_counts_as_broken(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    save(plain(RED, width=210, height=10), tmp_path / "b.png")
+    save(plain(RED, width=10, height=200), tmp_path / "c.png")
+    reading = read(tmp_path)
+    assert [(one.path.name, one.reason.split(" are ")[0]) for one in reading.broken] == [("b.png", "210×10 pixels")]
+    assert [example.id for example in reading.examples] == ["a.png", "c.png"]
+
+
 def test_broken_pictures_are_refused_all_at_once_or_left_out_as_told(tmp_path: Path) -> None:
     pictures(tmp_path, "a.png")
     (tmp_path / "b.jpg").write_bytes(b"")
