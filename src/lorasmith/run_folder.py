@@ -118,7 +118,7 @@ class RunFolder:
         return "unfinished" if self.last_step() > 0 else "new"
 
     def refuse_if_used(self) -> None:
-        """Raise BusyError while another process works here, ConfigError where a fresh run would mix with what is here."""
+        """BusyError while another process works here, ConfigError where a fresh run would mix with what is here."""
         self._refuse_foreign_files()
         if self.lock_file.exists():
             with self.claim(fresh=False):
