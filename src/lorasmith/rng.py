@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# torch's random functions are only partly typed.
 """Owns all randomness: every draw is a function of (seed, purpose, counters), so nothing is ever consumed or saved.
 
 Resuming needs no replay, and one process or four see the same samples: asking twice gives the same numbers.
@@ -5,7 +7,7 @@ Resuming needs no replay, and one process or four see the same samples: asking t
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -34,7 +36,7 @@ def python_random(seed: int, purpose: Purpose, *counters: int | str) -> random.R
 
 
 @contextmanager
-def scoped_seed(seed: int, purpose: Purpose, *counters: int | str) -> Iterator[None]:
+def scoped_seed(seed: int, purpose: Purpose, *counters: int | str) -> Generator[None]:
     """Seed torch's global generators inside the block (for dropout) and put them back after it."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):

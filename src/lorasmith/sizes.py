@@ -30,4 +30,5 @@ class SizeConditioning(NamedTuple):
 
     def time_ids(self) -> tuple[int, int, int, int, int, int]:
         """(original height, original width, crop top, crop left, target height, target width)."""
-        return (*self.original, *self.crop_top_left, *self.target)
+        (height, width), (top, left), (target_height, target_width) = self
+        return height, width, top, left, target_height, target_width

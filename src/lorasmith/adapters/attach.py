@@ -1,4 +1,5 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# peft is only partly typed.
 """Owns putting peft adapters on the parts of a base and naming their parameters; knows no optimizer."""
 
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ def attach_adapter(part: nn.Module, shape: AdapterShape, *, seed: int, name: str
     for parameter in parameters.values():
         # bf16 masters lose small updates; peft creates them in the base's dtype (diffusers' script trains those).
         parameter.data = parameter.data.float()
-        parameter.requires_grad_(requires_grad=True)
+        parameter.requires_grad_(True)
     return parameters
 
 
@@ -86,8 +87,8 @@ def set_adapters_enabled(part: nn.Module, *, enabled: bool) -> None:
             module.enable_adapters(enabled)
 
 
-def activate_dropout(part: nn.Module) -> None:
-    """Put only the adapters' dropout into training mode; the frozen part stays as it is used."""
+def set_dropout_active(part: nn.Module, *, active: bool) -> None:
+    """Switch the adapters' dropout on for a training pass, or off; the frozen part stays as it is used."""
     for module in part.modules():
         if isinstance(module, LoraLayer):
-            module.lora_dropout.train()
+            module.train(active)  # LoRA asks the dropout for its mode, DoRA asks the layer

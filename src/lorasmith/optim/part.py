@@ -1,4 +1,5 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
+# prodigyopt has no types, and torch's are partial.
 """Owns the optimizer of one part, over one flat fp32 buffer; knows no other part.
 
 Prodigy's distance estimate is one number per optimizer, so parts that share one share their step size, and a group
@@ -58,7 +59,7 @@ class PartOptimizer:
     def set_trainable(self, *, trainable: bool) -> None:
         """Whether gradients are computed for this part at all."""
         for parameter in self.parameters.values():
-            parameter.requires_grad_(requires_grad=trainable)
+            parameter.requires_grad_(trainable)
 
     def zero_gradient(self) -> None:
         """Forget the last step's gradient."""
@@ -67,7 +68,7 @@ class PartOptimizer:
     @property
     def gradient(self) -> Tensor:
         """The part's whole gradient, flat."""
-        assert self.buffer.grad is not None  # noqa: S101  # held since the start
+        assert self.buffer.grad is not None  # held since the start
         return self.buffer.grad
 
     def clip_gradient(self, longest: float | None) -> float:
@@ -104,6 +105,12 @@ class PartOptimizer:
         found = self.optimizer.param_groups[0].get("d")
         return None if found is None else float(found)
 
+    @property
+    def has_had_gradient(self) -> bool:
+        """Whether any gradient an update was made from was not zero, in this process or before a stop."""
+        squares = self.optimizer.state[self.buffer].get("exp_avg_sq")
+        return squares is not None and bool(squares.any())
+
     def effective_rate(self, multiplier: float) -> float:
         """The rate an update really has: d·lr under Prodigy, lr otherwise."""
         return self.rate * multiplier * (1.0 if self.distance is None else self.distance)
@@ -118,7 +125,8 @@ class PartOptimizer:
 
     def restore(self, saved: OptimizerState) -> None:
         """Put a captured state back."""
-        tensors = {key: value.to(self.buffer.device) for key, value in saved.tensors.items()}
+        # Copied, since what was read from a file is a window onto it, wherever in memory that begins.
+        tensors = {key: value.to(self.buffer.device, copy=True) for key, value in saved.tensors.items()}
         if "step" in tensors:
             tensors["step"] = tensors["step"].cpu()  # AdamW keeps its counter on the CPU
         self.optimizer.state[self.buffer] = {**tensors, **saved.numbers["state"]}

@@ -22,7 +22,7 @@ def instance_images(config: TrainConfig, emit: Emit) -> tuple[Example, ...]:
         raise ConfigError(
             "no instance images were named",
             where="data.instance_images",
-            remedy="Give a folder: `lorasmith train --data.instance-images FOLDER --data.instance-prompt \"a photo of TOK\"`.",
+            remedy="Give their folder: `lorasmith train --data.instance-images FOLDER`.",
         )
     reading = read_examples(
         folder.expanduser(),

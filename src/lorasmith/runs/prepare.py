@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportPrivateImportUsage=false
+# diffusers' networks are only partly typed.
 """Owns getting a run ready for its first step: opens the base, draws class images, encodes pictures, attaches parts."""
 
 from dataclasses import dataclass

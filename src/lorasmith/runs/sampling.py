@@ -1,3 +1,5 @@
+# pyright: reportPrivateImportUsage=false
+# diffusers imports its classes lazily, which hides that they are public.
 """Owns drawing validation pictures and class images with a base that is being trained, or about to be."""
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import torch
 
 from lorasmith import __version__
 from lorasmith.config.train import TrainConfig
-from lorasmith.errors import ConfigError, LorasmithError, StoppedError
+from lorasmith.errors import ConfigError, LorasmithError, ResourceError, StoppedError
 from lorasmith.event_log import EventLog
-from lorasmith.events import Emit, Event, RunEnded, RunStarted, StepDone, ignore
+from lorasmith.events import Emit, Event, Notice, RunEnded, RunStarted, StepDone, ignore
 from lorasmith.reports.report import write_report
 from lorasmith.run_folder import RunFolder, write_json
 from lorasmith.runs.exports import export_run
@@ -100,11 +100,14 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
 def _work(run: _Run, *, resumed: bool) -> Path:
     """Train to the end (or to the next stop), export and report; everything said is also written down."""
     store = CheckpointStore(run.folder.checkpoints, run.config.checkpoint.keep)
-    newest = store.newest()
+    damaged = list[str]()
+    newest = store.newest(damaged.append)
     first = newest[0].step if newest else 0
     plan, progress = run.survey.plan, _Progress(first)
     emit = _to_all(EventLog(run.folder, resumed_at=first).append, progress.hear, run.emit)
     emit(RunStarted(first, plan.steps, plan.pivot_step, resumed))
+    for text in damaged:
+        emit(Notice(text))
     with _ending_told(emit, progress), run.stop.listening():
         prepared = prepare(run.config, run.survey, run.folder, emit)
         if newest is not None:
@@ -160,12 +163,18 @@ def _ending_told(emit: Emit, progress: _Progress) -> Generator[None]:
     try:
         yield
     except StoppedError as stopped:
-        emit(RunEnded(progress.step, "stopped", str(stopped)))
+        _tell_if_possible(emit, RunEnded(progress.step, "stopped", str(stopped)))
         raise
     except (LorasmithError, KeyboardInterrupt, RuntimeError, OSError) as failure:
-        emit(RunEnded(progress.step, "failed", str(failure) or type(failure).__name__))
+        _tell_if_possible(emit, RunEnded(progress.step, "failed", str(failure) or type(failure).__name__))
         raise
     emit(RunEnded(progress.step, "done"))
+
+
+def _tell_if_possible(emit: Emit, event: Event) -> None:
+    """Say how it ended; a disk too full for that must not hide why."""
+    with suppress(ResourceError):
+        emit(event)
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -1,13 +1,13 @@
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# transformers' tokenizers are only partly typed.
 """Owns putting new tokens into a base's tokenizers and text encoders; trains nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from tokenizers import AddedToken
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import AddedToken, PreTrainedTokenizerBase
 
 from lorasmith.errors import ConfigError, DataError
 from lorasmith.models.family import TokenizedEncoder
@@ -61,7 +61,8 @@ def add_to_tokenizer(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str], 
             f"the base's tokenizer has {first_id} tokens and its text encoder {rows_in_table} rows", where="model.base",
             remedy="The base's tokenizer and text encoder do not belong together; fetch it again.",
         )  # fmt: skip
-    tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in tokens], special_tokens=True)
+    whole_units: list[str | AddedToken] = [AddedToken(token, normalized=False, special=True) for token in tokens]
+    tokenizer.add_tokens(whole_units, special_tokens=True)
     return first_id
 
 

@@ -22,7 +22,7 @@ class NewTokenEmbedding(nn.Module):
 
     def __init__(self, frozen: nn.Embedding, rows: Tensor, *, first_id: int) -> None:
         super().__init__()
-        self.frozen = frozen.requires_grad_(False)  # noqa: FBT003
+        self.frozen = frozen.requires_grad_(False)
         self.rows = nn.Parameter(rows.float())
         self.first_id = first_id
         self.spread = table_spread(frozen.weight)

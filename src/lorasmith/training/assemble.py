@@ -124,15 +124,11 @@ def adapter_shape(config: TrainConfig, part: PartName) -> attach.AdapterShape:
     return attach.AdapterShape(kind, rank, alpha, adapter.dropout, targets)
 
 
-def _new_tokens(
-    config: TrainConfig, family: DiffusionFamily, vocabulary: TokenVocabulary
-) -> dict[str, AttachedTokens]:
+def _new_tokens(config: TrainConfig, family: DiffusionFamily, vocabulary: TokenVocabulary) -> dict[str, AttachedTokens]:
     """New tokens under their part's names: `new_tokens_1` in the first text encoder, `new_tokens_2` in the second."""
     if not vocabulary.tokens:
         return {}
-    attached = attach_new_tokens(
-        family.text_encoders, vocabulary, init=config.tokens.init, seed=config.runtime.seed
-    )
+    attached = attach_new_tokens(family.text_encoders, vocabulary, init=config.tokens.init, seed=config.runtime.seed)
     return {tokens.encoder.replace("text_encoder", "new_tokens"): tokens for tokens in attached}
 
 
@@ -153,8 +149,7 @@ def _adapter(config: TrainConfig, family: DiffusionFamily, part: PartName) -> di
     module = family.parts[part]
     attach.attach_adapter(module, adapter_shape(config, part), seed=config.runtime.seed, name=part)
     module.to(family.device)
-    if config.adapter.dropout > 0:
-        attach.activate_dropout(module)
+    attach.set_dropout_active(module, active=False)
     return attach.adapter_parameters(module)
 
 
@@ -164,4 +159,3 @@ def _optimizer(config: TrainConfig, name: PartName, parameters: dict[str, nn.Par
     text_decay = options.text_weight_decay
     decay = text_decay if is_text and text_decay is not None else options.weight_decay
     return PartOptimizer(name, parameters, options, rate=rate_of(name, config), weight_decay=decay)
-

@@ -1,4 +1,5 @@
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# safetensors' functions are only partly typed.
 """Owns checkpoints on disk: written beside and renamed in, hashed, pruned; knows no base and no picture.
 
 No pickle: tensors in safetensors, numbers in JSON (Python writes floats so that they read back exactly).
@@ -7,13 +8,16 @@ No pickle: tensors in safetensors, numbers in JSON (Python writes floats so that
 import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,8 +26,13 @@ from lorasmith.optim.part import OptimizerState
 from lorasmith.training.state import TrainingState
 
 SCHEMA_VERSION = 1
-_WEIGHTS, _OPTIMIZER, _NUMBERS, _MANIFEST = "weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
+_WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
+_NUMBERS, _MANIFEST = "state.json", "manifest.json"
 _SEPARATOR = "/"
+_NAME = re.compile(r"step-(\d{6,})")
+_LEFTOVER = re.compile(r"\.step-\d{6,}\.(partial|pruned|replaced)")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,22 +52,28 @@ class CheckpointStore:
         try:
             self._write_beside(partial, state, facts)
             _replace_folder(partial, final)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise _disk_error(error, final, state) from error
-        self._prune()
+        self._prune(state.step)
         return final
 
-    def newest(self) -> tuple[TrainingState, dict[str, str]] | None:
-        """The newest checkpoint that is whole; torn ones are passed over."""
+    def newest(self, tell: Callable[[str], None] = _log.warning) -> tuple[TrainingState, dict[str, str]] | None:
+        """The newest checkpoint that is whole; damaged ones are passed over, and `tell` is told of each.
+
+        Raises DataError when it is whole but of another schema version.
+        """
         for folder in reversed(self.folders()):
-            if is_whole(folder):
+            damage = damage_of(folder)
+            if damage is None:
                 return read_checkpoint(folder)
+            tell(f"the checkpoint {folder.name} is damaged ({damage}) and is passed over for the one before it")
         return None
 
     def folders(self) -> list[Path]:
         """All checkpoint folders, oldest first (by step, never by clock)."""
-        return sorted(self.folder.glob("step-*"), key=lambda folder: int(folder.name.removeprefix("step-")))
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_step_of)
 
     def _write_beside(self, partial: Path, state: TrainingState, facts: dict[str, str]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
@@ -78,21 +93,31 @@ class CheckpointStore:
         for path in [*partial.iterdir(), partial]:
             _sync(path)
 
-    def _prune(self) -> None:
-        for folder in self.folders()[: -self.keep]:
-            # Renamed first, so that a kill in the middle never leaves half a checkpoint under a valid name.
-            doomed = folder.with_name(f".{folder.name}.pruned")
-            folder.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+    def _prune(self, newest: int) -> None:
+        """Let go of all but the newest. What lies beyond `newest` was damaged, else the run had gone on from it."""
+        kept = [folder for folder in self.folders() if _step_of(folder) <= newest][-self.keep :]
+        try:
+            for folder in [folder for folder in self.folders() if folder not in kept]:
+                # Renamed first, so that a kill in the middle never leaves half a checkpoint under a valid name.
+                folder.rename(_emptied(folder.with_name(f".{folder.name}.pruned")))
+            for leftover in self.folder.iterdir():
+                if _LEFTOVER.fullmatch(leftover.name):
+                    shutil.rmtree(leftover, ignore_errors=True)
+        except OSError as error:
+            _log.warning("old checkpoints could not be removed: %s (%s)", error.strerror, self.folder)
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether every file is there and hashes to what the manifest says."""
+def damage_of(folder: Path) -> str | None:
+    """What is wrong with a checkpoint's files, by its manifest of hashes; None when all are there and as written."""
     try:
-        hashes: dict[str, str] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return all(_hash(folder / name) == wanted for name, wanted in hashes.items())
+        hashes: Any = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return f"{_MANIFEST} is missing or not readable"
+    if not isinstance(hashes, dict) or _NUMBERS not in hashes:
+        return f"{_MANIFEST} does not name its files"
+    files = cast(dict[str, object], hashes)
+    wrong = [name for name, wanted in sorted(files.items()) if _hash_or_none(folder / name) != wanted]
+    return f"{', '.join(wrong)} missing or not as written" if wrong else None
 
 
 def read_checkpoint(folder: Path) -> tuple[TrainingState, dict[str, str]]:
@@ -136,11 +161,28 @@ def _unflatten(flat: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return nested
 
 
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
 def _replace_folder(partial: Path, final: Path) -> None:
-    if final.exists():
-        shutil.rmtree(final)  # the same step again, after a resume from an older checkpoint
+    if final.exists():  # the same step again, after a resume from an older checkpoint
+        final.rename(_emptied(final.with_name(f".{final.name}.replaced")))
     partial.rename(final)
     _sync(final.parent)
+
+
+def _emptied(path: Path) -> Path:
+    """A path that nothing is at any more: a kill may have left something there."""
+    shutil.rmtree(path, ignore_errors=True)
+    return path
+
+
+def _hash_or_none(path: Path) -> str | None:
+    try:
+        return _hash(path)
+    except OSError:
+        return None
 
 
 def _hash(path: Path) -> str:
@@ -156,12 +198,20 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _disk_error(error: OSError, final: Path, state: TrainingState) -> ResourceError:
+def _disk_error(error: OSError | SafetensorError, final: Path, state: TrainingState) -> ResourceError:
     groups = [*state.weights.values(), *(saved.tensors for saved in state.optimizers.values())]
     wanted = sum(tensor.nbytes for group in groups for tensor in group.values())
-    reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else (error.strerror or str(error))
     return ResourceError(
-        f"the checkpoint {final.name} ({wanted / 1e6:.0f} MB) could not be written: {reason}",
+        f"the checkpoint {final.name} ({wanted:,} bytes) could not be written: {_reason(error)}",
         where=str(final.parent),
         remedy="Free some space and go on with `lorasmith train --resume`; the checkpoints before it are whole.",
     )
+
+
+def _reason(error: OSError | SafetensorError) -> str:
+    """Why a file could not be written. safetensors tells it in words alone: "… (os error 28)"."""
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(said.group(1)) if said else None
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        return "the disk is full"
+    return os.strerror(number) if number else str(error)

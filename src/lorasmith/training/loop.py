@@ -1,8 +1,8 @@
 """Owns the loop over the steps of a plan; knows neither where its parts come from nor who listens."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 
 from lorasmith import rng
+from lorasmith.adapters.attach import set_dropout_active
 from lorasmith.data.batches import BatchSource
 from lorasmith.errors import StoppedError
 from lorasmith.events import CheckpointWritten, Emit, PhaseChanged, StepDone
@@ -84,6 +85,11 @@ class Training:
         """The parts that the coming step trains."""
         return [part for name, part in self.parts.items() if name in self.phase.trains]
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates in which every caption has been seen."""
+        return -(-self.batches.order.micro_steps_per_epoch // self.gradient_accumulation)
+
     def capture(self) -> state.TrainingState:
         """What the coming step depends on."""
         return state.capture(self.step, self.parts, self.scaler)
@@ -106,8 +112,11 @@ class Rhythm:
 def fit(
     training: Training, *, store: CheckpointStore, rhythm: Rhythm, validation: Validation | None, emit: Emit
 ) -> None:
-    """Train to the plan's last step. Raises StoppedError after a checkpoint when asked to stop."""
-    watcher = sentinel.MovementSentinel(training.parts)
+    """Train to the plan's last step. Raises StoppedError after a checkpoint when asked to stop.
+
+    DivergedError when a number is not finite, or when a part that was to train has learnt nothing.
+    """
+    watcher = sentinel.MovementSentinel(training.parts, patience=training.steps_per_epoch)
     while training.step < training.phases.total_steps:
         changed = training.enter_phase()
         if changed is not None:
@@ -117,6 +126,7 @@ def fit(
             validation.validate(training.step, training.phase)
         stopping = rhythm.stop_requested() and training.step < training.phases.total_steps
         if stopping or training.step in rhythm.checkpoint_steps:
+            sentinel.check_weights_are_finite(training.parts, training.step)
             folder = store.write(training.capture(), training.facts)
             emit(CheckpointWritten(training.step, folder))
         if stopping:
@@ -125,6 +135,7 @@ def fit(
                 where=str(store.folder.parent),
                 remedy=f"Go on with `lorasmith train --resume {store.folder.parent}`.",
             )
+    sentinel.refuse_untrained(training.parts, training.phases, training.rates)
 
 
 def take_step(training: Training, watcher: sentinel.MovementSentinel | None = None) -> StepDone:
@@ -162,11 +173,24 @@ def _micro_step(training: Training, index: int) -> StepLoss:
     return loss
 
 
-def _counted_dropout(training: Training, micro_step: int) -> AbstractContextManager[None]:
-    """Dropout is the one draw that torch makes by itself, so its generator is seeded for each pass."""
+@contextmanager
+def _counted_dropout(training: Training, micro_step: int) -> Generator[None]:
+    """Dropout in the adapters that train, in this pass alone: pictures, measures and kept prompts must not have it.
+
+    It is the one draw that torch makes by itself, so its generator is seeded for each pass.
+    """
     if training.adapter_dropout == 0.0:
-        return nullcontext()
-    return rng.scoped_seed(training.seed, "dropout", micro_step)
+        yield
+        return
+    training_modules = [module for name, module in training.family.parts.items() if name in training.phase.trains]
+    for module in training_modules:
+        set_dropout_active(module, active=True)
+    try:
+        with rng.scoped_seed(training.seed, "dropout", micro_step):
+            yield
+    finally:
+        for module in training_modules:
+            set_dropout_active(module, active=False)
 
 
 def _prepare_gradient(training: Training, part: PartOptimizer) -> float:

@@ -35,8 +35,8 @@ class PhaseSchedule:
 
     def phase_at(self, step: int) -> Phase:
         """The phase of the update after `step` finished ones."""
-        trains = {part for part in self.parts if step < self._stop_of(part)}
-        return Phase(_name_of(frozenset(trains)), frozenset(trains))
+        trains: frozenset[PartName] = frozenset(part for part in self.parts if step < self._stop_of(part))
+        return Phase(_name_of(trains), trains)
 
     def boundaries(self) -> tuple[int, ...]:
         """The steps at which a phase begins, the first being 0."""

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-from lorasmith.config.optimizer import AdamWConfig, ProdigyConfig
+from lorasmith.config.optimizer import AdamWConfig, ProdigyConfig, RatesConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.sizes import Size
 from lorasmith.training.phases import NEW_TOKENS, TEXT_ENCODERS, PartName, PhaseSchedule
@@ -146,7 +146,8 @@ def planned_steps(config: TrainConfig, facts: Facts) -> int:
 
 def phase_schedule(config: TrainConfig, steps: int) -> PhaseSchedule:
     """Which parts the config trains and when each stops."""
-    pivot = config.schedule.pivot_step if config.schedule.pivot_step is not None else round(config.schedule.pivot * steps)
+    said = config.schedule.pivot_step
+    pivot = round(config.schedule.pivot * steps) if said is None else said
     return PhaseSchedule(
         parts=trained_parts(config),
         total_steps=steps,
@@ -167,7 +168,7 @@ def trained_parts(config: TrainConfig) -> frozenset[PartName]:
 
 def rate_of(part: PartName, config: TrainConfig) -> float:
     """A part's rate before the schedule: as said in `rates`, else the optimizer's usual one for it."""
-    said = None if part == "denoiser" else getattr_rate(config, part)
+    said = _said_rate(part, config.rates)
     if said is not None:
         return said
     match config.optimizer:
@@ -177,15 +178,18 @@ def rate_of(part: PartName, config: TrainConfig) -> float:
             return rate * _ADAMW_SHARE[part]
 
 
-def getattr_rate(config: TrainConfig, part: Literal["new_tokens_1", "new_tokens_2", "text_encoder_1", "text_encoder_2"]) -> float | None:
-    """What `rates` says of a part."""
-    rates = config.rates
-    return {
-        "new_tokens_1": rates.new_tokens_1,
-        "new_tokens_2": rates.new_tokens_2,
-        "text_encoder_1": rates.text_encoder_1,
-        "text_encoder_2": rates.text_encoder_2,
-    }[part]
+def _said_rate(part: PartName, rates: RatesConfig) -> float | None:
+    match part:
+        case "denoiser":
+            return None
+        case "new_tokens_1":
+            return rates.new_tokens_1
+        case "new_tokens_2":
+            return rates.new_tokens_2
+        case "text_encoder_1":
+            return rates.text_encoder_1
+        case "text_encoder_2":
+            return rates.text_encoder_2
 
 
 def due_steps(every: int, steps: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Owns the compute precision: which dtype frozen weights have, autocast, and fp16's gradient scaling."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -25,7 +25,7 @@ class Precision:
         return _DTYPES[self.name]
 
     @contextmanager
-    def autocast(self) -> Iterator[None]:
+    def autocast(self) -> Generator[None]:
         """Compute inside the block in this precision; nothing changes in fp32."""
         with torch.autocast(self.device_type, dtype=self.dtype, enabled=self.name != "fp32"):
             yield

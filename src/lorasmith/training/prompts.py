@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# torch's `split` is only partly typed.
 """Owns the embeddings of a run's prompts: encoded again only while something that changes them trains."""
 
 from collections.abc import Sequence

@@ -1,8 +1,10 @@
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # diffusers' and transformers' loaders are only partly typed.
 """Owns opening an SDXL base from a folder or the hub, and refusing what is not one; trains and draws nothing."""
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +14,7 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionMode
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from lorasmith import embedded
 from lorasmith.config.base import ModelConfig
@@ -46,7 +49,7 @@ def locate_base(model: ModelConfig) -> Path:
         raise DataError(
             f"{folder.name} is a single file, and a folder in the diffusers layout is needed",
             where="model.base",
-            remedy="Convert it once with diffusers' `StableDiffusionXLPipeline.from_single_file(…).save_pretrained(…)`.",
+            remedy="Convert it once with diffusers' `from_single_file` and `save_pretrained`.",
         )
     if model.base.count("/") != 1 or model.base.startswith((".", "/", "~")):
         raise DataError(
@@ -82,20 +85,26 @@ def open_components(model: ModelConfig, *, dtype: torch.dtype) -> SdxlComponents
     """Load a base: denoiser and text encoders in `dtype`, the VAE in fp32 (SDXL's own overflows in fp16)."""
     folder = locate_base(model)
     check_is_sdxl(folder)
+    try:
+        return _load(model, folder, dtype)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"the base in {folder} could not be opened: {error}",
+            where="model.base",
+            remedy="Fetch it again, or name another base.",
+        ) from error
+
+
+def _load(model: ModelConfig, folder: Path, dtype: torch.dtype) -> SdxlComponents:
     variant = {"variant": model.variant} if model.variant else {}
     weights: dict[str, Any] = {"use_safetensors": True, **variant}
-    try:
+    with _quiet_loading():
         unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=dtype, **weights)
         text_encoder_1 = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=dtype, **weights)
         text_encoder_2 = CLIPTextModelWithProjection.from_pretrained(
             folder, subfolder="text_encoder_2", dtype=dtype, **weights
         )
         vae = _open_vae(model, folder, weights)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"the base in {folder} could not be opened: {error}", where="model.base",
-            remedy="Fetch it again, or name another base.",
-        ) from error  # fmt: skip
     return SdxlComponents(
         unet=cast(UNet2DConditionModel, unet),
         vae=vae,
@@ -112,6 +121,18 @@ def sampling_scheduler(config: dict[str, Any]) -> EulerDiscreteScheduler:
     return cast(EulerDiscreteScheduler, EulerDiscreteScheduler.from_config(config))
 
 
+@contextmanager
+def _quiet_loading() -> Generator[None]:
+    """No progress bars of transformers inside the block: a run has its own."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
 def _open_vae(model: ModelConfig, folder: Path, weights: dict[str, Any]) -> AutoencoderKL:
     if model.vae is None:
         return AutoencoderKL.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32, **weights)
@@ -123,11 +144,17 @@ def _fetch(model: ModelConfig) -> Path:
     try:
         return Path(snapshot_download(model.base, revision=model.revision, allow_patterns=_WANTED_FILES))
     except RepositoryNotFoundError as error:
-        raise HubError(f"the hub has no {model.base!r}", where="model.base",
-                       remedy="Check the spelling, or log in with `hf auth login` if it is private.") from error  # fmt: skip
+        raise HubError(
+            f"the hub has no {model.base!r}",
+            where="model.base",
+            remedy="Check the spelling, or log in with `hf auth login` if it is private.",
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise HubError(f"{model.base!r} could not be fetched: {error}", where="model.base",
-                       remedy="Check the connection, or give a local folder.") from error  # fmt: skip
+        raise HubError(
+            f"{model.base!r} could not be fetched: {error}",
+            where="model.base",
+            remedy="Check the connection, or give a local folder.",
+        ) from error
 
 
 def _read_json(path: Path, folder: Path) -> dict[str, Any]:
@@ -140,7 +167,9 @@ def _read_json(path: Path, folder: Path) -> dict[str, Any]:
             remedy="Give a folder with model_index.json, unet, vae, text_encoder, text_encoder_2 and their tokenizers.",
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not readable JSON: {error}", where="model.base", remedy="Fetch the base again.") from error
+        raise DataError(
+            f"{path} is not readable JSON: {error}", where="model.base", remedy="Fetch the base again."
+        ) from error
 
 
 def _refuse_pickles(folder: Path) -> None:

@@ -1,4 +1,5 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# diffusers' configs are only partly typed.
 """Owns what a training step on an SDXL base costs, from its configuration alone; loads no weights."""
 
 import json

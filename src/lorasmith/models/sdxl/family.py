@@ -1,9 +1,10 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# diffusers' configs and modules are only partly typed.
 """Owns SDXL as the trainer sees it; the only object that knows of a UNet, a VAE and two CLIP encoders."""
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 import torch
 from diffusers import DDPMScheduler
@@ -24,6 +25,10 @@ from lorasmith.sizes import Size, SizeConditioning
 
 _SAMPLED = 4096
 """How many entries of a large tensor a fingerprint reads."""
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
 
 
 class Sdxl:
@@ -102,12 +107,12 @@ class Sdxl:
 
     def release_text_encoders(self) -> None:
         """Move both text encoders to the CPU; `encode_prompts` still works there, slowly."""
-        self.components.text_encoder_1.to("cpu")
-        self.components.text_encoder_2.to("cpu")
+        for named in self.text_encoders:
+            _off_the_device(named.encoder)
 
     def release_vae(self) -> None:
         """Move the VAE to the CPU."""
-        self.components.vae.to("cpu")
+        _off_the_device(self.components.vae)
 
     def fingerprint(self, part: Literal["vae", "text_encoders", "denoiser"]) -> str:
         """A hash over a part's configuration and weights (large tensors: an even sample of their entries)."""
@@ -136,8 +141,12 @@ class Sdxl:
         return shift, factor / torch.tensor(std, device=self.device).view(per_channel)
 
 
+def _off_the_device(module: nn.Module) -> None:
+    module.to("cpu")
+
+
 def _noise_schedule(config: dict[str, object], prediction: PredictionType | None) -> NoiseSchedule:
-    schedule = DDPMScheduler.from_config(config)
+    schedule = cast(DDPMScheduler, DDPMScheduler.from_config(config))
     found = prediction or config.get("prediction_type", "epsilon")
     if found not in ("epsilon", "v_prediction"):
         raise DataError(
@@ -147,7 +156,7 @@ def _noise_schedule(config: dict[str, object], prediction: PredictionType | None
     return NoiseSchedule(schedule.alphas_cumprod.float(), "epsilon" if found == "epsilon" else "v_prediction")
 
 
-def _hash_module(module: nn.Module, digest: "hashlib._Hash") -> None:
+def _hash_module(module: nn.Module, digest: _Digest) -> None:
     for name, tensor in sorted(module.state_dict().items()):
         if "lora_" in name or name.endswith("token_embedding.rows"):
             continue

@@ -1,4 +1,5 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# transformers' tokenizers and encoders are only partly typed.
 """Owns how prompts become SDXL's text conditioning: with start and end, pooled at the true end of text."""
 
 from collections.abc import Sequence
