@@ -2,7 +2,6 @@
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Two processes that compute with one thread each are faster on two cores than one that computes with two.
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest
@@ -41,7 +40,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest tests/contracts/test_words.py
+	$(PYTEST) --noconftest tests/contracts/test_words.py tests/contracts/test_source_habits.py
 	$(BIN)/pyright
 
 format: $(INSTALLED)
