@@ -1,0 +1,88 @@
+"""What most tests build on: a tiny genuine base, and a run put together on it in a second."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lorasmith.config.train import TrainConfig
+from lorasmith.data.examples import Example
+from lorasmith.events import ignore
+from lorasmith.models.sdxl.components import open_components
+from lorasmith.models.sdxl.family import Sdxl
+from lorasmith.runs import pictures as run_pictures
+from lorasmith.sizes import Size
+from lorasmith.testing import pictures, tiny_pipeline
+from lorasmith.training.assemble import assemble
+from lorasmith.training.loop import Training
+from lorasmith.training.precision import resolve_precision
+
+Sections = Mapping[str, Any]
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 64 px SDXL base with random weights that predicts noise."""
+    return tiny_pipeline(tmp_path_factory.mktemp("tiny-base"))
+
+
+@pytest.fixture(scope="session")
+def tiny_v_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same that predicts velocity."""
+    return tiny_pipeline(tmp_path_factory.mktemp("tiny-v-base"), prediction_type="v_prediction")
+
+
+@pytest.fixture
+def small_config(tiny_base: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
+    """A config for a short run on the tiny base; sections given by name are laid over it."""
+
+    def make(**sections: Sections | None) -> TrainConfig:
+        folder = tmp_path / "instance"
+        if not folder.exists():
+            captions = [f"a photo of TOK in {colour}" for colour in ("red", "green", "blue", "white")]
+            pictures(folder, 4, captions=captions)
+        plain: dict[str, Sections | None] = {
+            "model": {"base": str(tiny_base)},
+            "data": {"instance_images": folder, "cache_folder": tmp_path / "latents"},
+            "adapter": {"rank": 4},
+            "schedule": {"steps": 8, "batch_size": 2},
+            "output": {"folder": tmp_path / "run"},
+        }
+        merged = plain | {name: _over(plain.get(name), section) for name, section in sections.items()}
+        return TrainConfig.model_validate(merged)
+
+    return make
+
+
+@pytest.fixture
+def small_run(small_config: Callable[..., TrainConfig]) -> Callable[..., Training]:
+    """A run on four pictures before its first step, in fp32 on the CPU unless told otherwise."""
+
+    def make(**sections: Sections | None) -> Training:
+        config = small_config(**sections)
+        cpu = torch.device("cpu")
+        precision = resolve_precision(config.runtime.precision, cpu)
+        prediction = None if config.model.prediction == "auto" else config.model.prediction
+        family = Sdxl(open_components(config.model, dtype=precision.dtype), device=cpu, prediction=prediction)
+        instance = run_pictures.instance_images(config, ignore)
+        sets = run_pictures.deal(config, instance, _class_images(config), config.data.resolution or 64)
+        steps = config.schedule.steps or 8
+        return assemble(config, family, sets, steps=steps, precision=precision)
+
+    return make
+
+
+def _over(below: Sections | None, above: Sections | None) -> Sections | None:
+    return None if above is None else {**(below or {}), **above}
+
+
+def _class_images(config: TrainConfig) -> tuple[Example, ...]:
+    """The config's class images, made up here where there are none yet."""
+    if config.prior is None:
+        return ()
+    folder = config.prior.class_images or config.output.folder.parent / "class"
+    if not folder.exists():
+        pictures(folder, config.prior.num_class_images, size=Size(64, 96))
+    return run_pictures.class_images(config, folder)
