@@ -147,13 +147,18 @@ def planned_steps(config: TrainConfig, facts: Facts) -> int:
 def phase_schedule(config: TrainConfig, steps: int) -> PhaseSchedule:
     """Which parts the config trains and when each stops."""
     said = config.schedule.pivot_step
-    pivot = round(config.schedule.pivot * steps) if said is None else said
+    pivot = _share_of(config.schedule.pivot, steps) if said is None else said
     return PhaseSchedule(
         parts=trained_parts(config),
         total_steps=steps,
         pivot_step=min(pivot, steps) if config.tokens.enabled else 0,
-        text_encoder_stop=round(config.schedule.text_encoder_fraction * steps) if config.adapter.text_encoders else 0,
+        text_encoder_stop=_share_of(config.schedule.text_encoder_fraction, steps) if config.adapter.text_encoders else 0,
     )
+
+
+def _share_of(fraction: float, steps: int) -> int:
+    """A share of the steps, in whole ones; at least one of them unless the share is zero, which means never."""
+    return max(1, round(fraction * steps)) if fraction > 0 else 0
 
 
 def trained_parts(config: TrainConfig) -> frozenset[PartName]:

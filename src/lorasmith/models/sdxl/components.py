@@ -77,8 +77,23 @@ def check_is_sdxl(folder: Path) -> None:
             where="model.base",
             remedy="lorasmith trains SDXL-class bases.",
         )
+    _refuse_other_noise(_read_json(folder / "scheduler" / "scheduler_config.json", folder))
     for name in _WEIGHT_FOLDERS:
         _refuse_pickles(folder / name)
+
+
+def _refuse_other_noise(scheduler: dict[str, Any]) -> None:
+    """Refuse a base that was trained with another kind of noise than SDXL's, such as Playground v2.5 (EDM).
+
+    Its scheduler's configuration has no betas, and a noise schedule made of defaults would train it silently wrong.
+    """
+    name = str(scheduler.get("_class_name", ""))
+    if "EDM" in name or "FlowMatch" in name:
+        raise DataError(
+            f"the base's scheduler is {name}, and lorasmith trains bases with SDXL's own kind of noise",
+            where="model.base",
+            remedy="Take a base whose scheduler has betas, as stabilityai/stable-diffusion-xl-base-1.0 has.",
+        )
 
 
 def open_components(model: ModelConfig, *, dtype: torch.dtype) -> SdxlComponents:
