@@ -1,4 +1,4 @@
-"""Owns the reading of emoji art from unpacked registry packages into sprites; refuses art whose licence forbids shipping."""
+"""Owns the reading of emoji art, from unpacked registry packages into sprites; refuses share-alike art."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class WorldObject:
-    """One thing that can be drawn: its word, its category's word, its Unicode code point, and whether a base knows it."""
+    """One thing that can be drawn: its word, its category's word, its Unicode code point, whether it is held out."""
 
     name: str
     category: str

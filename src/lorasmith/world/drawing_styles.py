@@ -14,7 +14,7 @@ def outlined(sprite: Image.Image) -> Image.Image:
     source = sprite.convert("RGBA")
     padded = Image.new("RGBA", (source.width + 16, source.height + 16))
     padded.paste(source, (8, 8))
-    inside = padded.getchannel("A").point(lambda alpha: 255 if alpha > 127 else 0)
+    inside = padded.getchannel("A").point([255 if alpha > 127 else 0 for alpha in range(256)])
     width = max(3, round(max(padded.size) / 60)) | 1
     lines = _edges(padded, inside).filter(ImageFilter.MaxFilter(width)).filter(ImageFilter.GaussianBlur(0.8))
     paper = Image.new("RGB", padded.size, (255, 255, 255))

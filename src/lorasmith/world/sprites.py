@@ -1,4 +1,4 @@
-"""Owns the folder of sprites (one transparent PNG per object and drawing style); refuses to know where art comes from."""
+"""Owns the folder of sprites, a transparent PNG per object and style; refuses to know where art comes from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sprite_path(folder: Path, thing: str, style: str) -> Path:
 
 def write_sprite(folder: Path, thing: str, style: str, sprite: Image.Image) -> Path:
     """Trim `sprite` to its visible part and store it where `SpriteFolder` looks."""
-    box = sprite.getchannel("A").point(lambda alpha: 255 if alpha > 8 else 0).getbbox()
+    box = sprite.getchannel("A").point([255 if alpha > 8 else 0 for alpha in range(256)]).getbbox()
     if box is None:
         raise ValueError(f"the sprite of {thing!r} in {style!r} style is empty")
     path = sprite_path(folder, thing, style)

@@ -1,0 +1,1 @@
+"""Owns the building of the embedded base from emoji art; refuses everything users run: nothing imports it."""
