@@ -7,6 +7,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import cast
 
@@ -82,8 +83,8 @@ def agreed(picture: str, captions: Sequence[Caption]) -> tuple[Caption | None, l
 
 
 def tidy(text: str) -> str:
-    """One line: runs of white space become one space."""
-    return " ".join(text.split())
+    """One line that can be written down: runs of white space become one space, half surrogate pairs a `?`."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 def _column_without_file(folder: Path, column: str | None) -> tuple[Problem, ...]:
@@ -139,7 +140,7 @@ def _row_of_json(line: str, place: str) -> _Row | Problem:
 
 
 def _rows_of_csv(text: str) -> Iterator[_Row | Problem]:
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     try:
         for cells in reader:

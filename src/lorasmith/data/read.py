@@ -189,12 +189,21 @@ def _probe_all(
     broken: list[BrokenPicture] = []
     for id, path in listing.pictures.items():
         try:
+            _refuse_unwritable(id, path)
             size = _refuse_thin(probe(path, pixel_limit=pixel_limit), path)
         except DataError as error:
             broken.append(BrokenPicture(path, error.problems[0].what))
         else:
             examples.append(Example(id, path, chosen.by_id[id], role, size, content_of(path)))
     return tuple(examples), tuple(broken)
+
+
+def _refuse_unwritable(id: str, path: Path) -> None:
+    """Draws, records and exports name pictures in UTF-8; a name that is not would fail in the middle of a run."""
+    try:
+        id.encode()
+    except UnicodeEncodeError as error:
+        raise DataError("its name is not UTF-8", where=shown(path), remedy="Rename the file.") from error
 
 
 def _refuse_thin(size: Size, path: Path) -> Size:

@@ -1,6 +1,7 @@
 """A folder becomes examples with the right captions, or one clear report of all that is wrong with it."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,21 @@ def test_no_caption_and_no_prompt_names_the_pictures(tmp_path: Path, prompt: str
     assert "data.instance_prompt" in said
 
 
+def test_captions_can_always_be_written_down(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    (tmp_path / "metadata.jsonl").write_text(
+        '{"file_name": "a.png", "text": "TOK \\ud800 \\u2028 here"}', encoding="utf-8"
+    )
+    assert captions(read(tmp_path)) == {"a.png": "TOK ? here"}
+
+
+def test_a_csv_line_ends_where_csv_says(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    text = 'file_name,text\na.png,TOK\u2028here\nb.png,"TOK\nthere"\n'
+    (tmp_path / "metadata.csv").write_text(text, encoding="utf-8")
+    assert captions(read(tmp_path)) == {"a.png": "TOK here", "b.png": "TOK there"}
+
+
 # ---- folders that cannot be meant
 
 
@@ -333,6 +349,15 @@ def test_broken_pictures_are_named_with_their_reasons(tmp_path: Path) -> None:
     assert "limit" in reasons["d.png"]
     assert "HEIC" in reasons["e.heic"]
     assert "No such file" in reasons["f.png"]
+
+
+def test_a_picture_whose_name_is_not_utf8_counts_as_broken(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "b.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.png"))
+    reading = read(tmp_path)
+    assert [one.reason for one in reading.broken] == ["its name is not UTF-8"]
+    with pytest.raises(DataError, match=r"b\?\.png: its name is not UTF-8"):
+        refuse_or_leave_out(reading, "refuse", "data.instance_images")
 
 
 def test_a_picture_that_is_hardly_more_than_a_line_counts_as_broken(tmp_path: Path) -> None:
