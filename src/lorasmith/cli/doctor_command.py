@@ -35,7 +35,9 @@ def doctor() -> None:
         base = locate_base(ModelConfig())
         check_is_sdxl(base)
     except LorasmithError as missing:
-        raise DataError(f"the shipped base is not there: {missing.problems[0].what}", remedy="Install lorasmith again.") from missing
+        raise DataError(
+            f"the shipped base is not there: {missing.problems[0].what}", remedy="Install lorasmith again."
+        ) from missing
     give(f"{'shipped base':<16} {base}")
 
 

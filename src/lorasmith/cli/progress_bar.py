@@ -160,7 +160,7 @@ class _RunProgress(Progress):
             _PivotBarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
         )
-        super().__init__(*columns, console=console, redirect_stdout=False, redirect_stderr=True)
+        super().__init__(*columns, console=console, refresh_per_second=4, redirect_stdout=False)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The bars, then what they cannot say."""

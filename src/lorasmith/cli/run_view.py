@@ -70,9 +70,9 @@ class RunView:
     def status_text(self) -> str:
         """Phase, smoothed loss and the rate of each part."""
         loss = self.loss.value
-        parts = [self.phase, "" if loss is None else f"loss {loss:.4f}"]
-        parts += [f"{part} {rate:.3g}" for part, rate in self.rates.items()]
-        return " · ".join(part for part in parts if part)
+        rates = ", ".join(f"{part} {rate:.3g}" for part, rate in self.rates.items())
+        parts = [self.phase and f"training {self.phase}", "" if loss is None else f"loss {loss:.4f}"]
+        return " · ".join(part for part in (*parts, rates and f"rates: {rates}") if part)
 
 
 def clock_text(seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from lorasmith.errors import LorasmithError, Problem
+from lorasmith.errors import LorasmithError, Problem, StoppedError
 
 # CSI and OSC sequences, other escapes, then what is left of control characters except tab and newline.
 _ESCAPES = re.compile(
@@ -52,6 +52,9 @@ def give_exactly(text: str) -> None:
 def report_refusal(error: LorasmithError) -> None:
     """All problems of a refusal, each with where it was said and what to do."""
     console = talk_console()
+    if isinstance(error, StoppedError):  # the user asked for it: nothing is wrong
+        console.print(clean(str(error)))
+        return
     problems: Sequence[Problem] = error.problems
     if len(problems) == 1:
         console.print(f"error: {clean(str(problems[0]))}", style="red")

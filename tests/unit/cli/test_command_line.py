@@ -95,7 +95,6 @@ def test_resume_goes_on_with_the_run_and_refuses_other_options(ask: Ask, runs: F
         (DivergedError("x"), 5),
         (HubError("x"), 6),
         (BusyError("x"), 7),
-        (StoppedError("x"), 75),
         (MemoryError(), 4),
         (OSError(28, "No space left on device", "a.safetensors"), 4),
         (ZeroDivisionError("division by zero"), 1),
@@ -108,6 +107,13 @@ def test_each_ending_has_its_exit_code(ask: Ask, runs: FakeRuns, failure: BaseEx
     assert answer.talk.startswith("error: ")
     assert answer.data == ""
     assert "Traceback" not in answer.talk
+
+
+def test_a_run_that_was_asked_to_stop_leaves_with_75_and_no_error(ask: Ask, runs: FakeRuns) -> None:
+    runs.failure = StoppedError("stopped after step 3", remedy="Go on with `lorasmith train --resume wolf`.")
+    answer = ask("train")
+    assert answer.code == 75
+    assert answer.talk == "stopped after step 3. Go on with `lorasmith train --resume wolf`.\n"
 
 
 def test_an_unforeseen_failure_shows_its_traceback_only_when_asked(ask: Ask, runs: FakeRuns) -> None:
