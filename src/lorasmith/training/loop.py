@@ -164,12 +164,14 @@ def _micro_step(training: Training, index: int) -> StepLoss:
     draws = draw_chance(
         batch, training.objective, seed=training.seed, micro_step=micro_step, device=training.family.device
     )
-    with _counted_dropout(training, micro_step), training.precision.autocast():
-        prompts = training.prompts.embeddings(batch.captions, training.phase)
-        loss = training_step(training.family, training.objective, batch, prompts=prompts, draws=draws)
-    sentinel.check_loss_is_finite(loss.total.item(), training.step, batch, draws)
-    total = loss.total / training.gradient_accumulation
-    (total if training.scaler is None else training.scaler.scale(total)).backward()  # pyright: ignore[reportUnknownMemberType]
+    # The backward pass too: under gradient checkpointing it runs the forward pass again, with the same dropout.
+    with _counted_dropout(training, micro_step):
+        with training.precision.autocast():
+            prompts = training.prompts.embeddings(batch.captions, training.phase)
+            loss = training_step(training.family, training.objective, batch, prompts=prompts, draws=draws)
+        sentinel.check_loss_is_finite(loss.total.item(), training.step, batch, draws)
+        total = loss.total / training.gradient_accumulation
+        (total if training.scaler is None else training.scaler.scale(total)).backward()  # pyright: ignore[reportUnknownMemberType]
     return loss
 
 

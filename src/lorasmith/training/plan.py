@@ -148,11 +148,12 @@ def phase_schedule(config: TrainConfig, steps: int) -> PhaseSchedule:
     """Which parts the config trains and when each stops."""
     said = config.schedule.pivot_step
     pivot = _share_of(config.schedule.pivot, steps) if said is None else said
+    text_stop = _share_of(config.schedule.text_encoder_fraction, steps)
     return PhaseSchedule(
         parts=trained_parts(config),
         total_steps=steps,
         pivot_step=min(pivot, steps) if config.tokens.enabled else 0,
-        text_encoder_stop=_share_of(config.schedule.text_encoder_fraction, steps) if config.adapter.text_encoders else 0,
+        text_encoder_stop=text_stop if config.adapter.text_encoders else 0,
     )
 
 
