@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lorasmith import __version__
-from lorasmith.cli import config_commands, doctor_command, generate_command, train_command, verify_command
+from lorasmith.cli import bench_command, config_commands, doctor_command, generate_command, train_command, verify_command
 from lorasmith.cli.talk import clean, give, report_refusal, report_unexpected
 from lorasmith.errors import LorasmithError, ResourceError
 
@@ -29,6 +29,7 @@ generate_command.add_to(app)
 verify_command.add_to(app)
 config_commands.add_to(app)
 doctor_command.add_to(app)
+bench_command.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -12,6 +12,8 @@ from lorasmith.cli.talk import give, give_exactly
 
 if TYPE_CHECKING:
     from lorasmith.bench.step import BenchResult
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,7 +28,9 @@ def step(
     base: Annotated[
         str, typer.Option(help="`medium` (120 M random parameters), `sdxl` (real size, random) or a folder.")
     ] = "medium",
-    size: Annotated[int | None, typer.Option(help="Side of the square in pixels; the base's own when not given.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the square in pixels; the base's own when not given.")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Pictures in one pass.")] = 1,
     rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 8,
     device: Annotated[str, typer.Option(help="cuda, mps, cpu or auto.")] = "auto",
@@ -77,7 +81,7 @@ def _base(said: str) -> "Literal['medium', 'sdxl'] | Path":
     return said if said in ("medium", "sdxl") else Path(said)
 
 
-def _one_of[Choice: str](said: str, choices: tuple[Choice, ...]) -> Choice:
+def _one_of(said: str, choices: tuple[_Choice, ...]) -> _Choice:
     for choice in choices:
         if said == choice:
             return choice
