@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch.amp.grad_scaler import GradScaler
 
+from lorasmith.errors import ConfigError
+
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 _DTYPES: dict[PrecisionName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -44,9 +46,15 @@ def resolve_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: t
 
 
 def resolve_device(wanted: str) -> torch.device:
-    """`auto`: CUDA, then Apple's, then the CPU. Raises RuntimeError for a name torch does not know."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """`auto`: CUDA, then Apple's, then the CPU. Raises ConfigError for a device that is not here."""
+    cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    here = [*(["cuda"] if cuda else []), *mps, "cpu"]
+    if wanted == "auto":
+        return torch.device(here[0])
+    if wanted not in (*here, *cuda):
+        raise ConfigError(
+            f"there is no device {wanted!r} on this machine", where="runtime.device",
+            remedy=f"Use auto, {' or '.join(here)}.",
+        )  # fmt: skip
+    return torch.device(wanted)
