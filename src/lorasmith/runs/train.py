@@ -116,7 +116,10 @@ def _work(run: _Run, *, resumed: bool) -> Path:
         rhythm = Rhythm(frozenset(plan.checkpoint_steps), frozenset(plan.validation_steps), run.stop.is_set)
         fit(prepared.training, store=store, rhythm=rhythm, validation=prepared.validation, emit=emit)
         export_run(run.config, plan, prepared, run.folder, emit)
-    write_report(run.folder)
+    try:
+        write_report(run.folder)
+    except ResourceError as full:  # the exports are whole and read back: that is not undone by a page about them
+        _tell_if_possible(emit, Notice(f"the run is done, but its report could not be written: {full}"))
     return run.folder.path
 
 
