@@ -11,8 +11,9 @@ from lorasmith.config.train import TrainConfig
 from lorasmith.data.buckets import targets_of
 from lorasmith.data.examples import Draw, Example
 from lorasmith.data.order import fixed_draws
-from lorasmith.events import Emit
+from lorasmith.events import Emit, Notice
 from lorasmith.inference.pipeline import pipeline_from_components
+from lorasmith.models.sdxl import text
 from lorasmith.models.sdxl.components import open_components
 from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.run_folder import RunFolder
@@ -52,6 +53,7 @@ def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit
     sets = pictures.deal(config, surveyed.instance, class_examples, surveyed.resolution)
     training = assemble(config, family, sets, steps=surveyed.plan.steps, precision=precision)
     fixed = fixed_draws(sets.held_out, targets_of(surveyed.resolution, buckets=config.data.buckets))
+    _tell_what_is_cut_off(config, training, emit)
     _encode_pictures(config, training, fixed, emit)
     sampler = ValidationSampler(
         pipeline, vocabulary_of(config), config.validation, folder.samples,
@@ -80,6 +82,15 @@ def _class_images(
     folder = class_image_folder(config)
     draw_class_images(pipeline, config.prior, folder, seed=config.runtime.seed, size=size, emit=emit)
     return pictures.class_images(config, folder)
+
+
+def _tell_what_is_cut_off(config: TrainConfig, training: Training, emit: Emit) -> None:
+    """Name the prompts that are longer than the text encoders read; what is past their length teaches nothing."""
+    vocabulary, tokenizer = vocabulary_of(config), training.family.text_encoders[0].tokenizer
+    for prompt in (*training.captions, *config.validation.prompts):
+        cut = text.overflow(tokenizer, vocabulary.expand(prompt))
+        if cut:
+            emit(Notice(f"the last {cut} tokens of this prompt are not read, it is too long: {prompt}"))
 
 
 def _encode_pictures(config: TrainConfig, training: Training, besides: tuple[Draw, ...], emit: Emit) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedTokenizerBase
 
 from lorasmith.models.family import PromptEmbeddings
 
@@ -21,7 +21,7 @@ def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     return encoded.input_ids
 
 
-def overflow(tokenizer: CLIPTokenizer, prompt: str) -> int:
+def overflow(tokenizer: PreTrainedTokenizerBase, prompt: str) -> int:
     """How many tokens of a prompt are cut off at the encoder's length."""
     length = len(tokenizer(prompt, truncation=False).input_ids)
     return max(0, length - tokenizer.model_max_length)
