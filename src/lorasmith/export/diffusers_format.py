@@ -5,8 +5,10 @@ folded into the up weights and the header says alpha = rank: every reader merges
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor
 
@@ -21,10 +23,10 @@ PREFIXES: dict[Part, str] = {
 }
 METADATA_KEY = "lora_adapter_metadata"
 """Where diffusers (0.34 and later) looks for each part's peft settings."""
-_DOWN, _UP, _MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
-_KEY = re.compile(
-    r"(unet|text_encoder|text_encoder_2)\.(.+?)(\.lora_A\.weight|\.lora_B\.weight|\.lora_magnitude_vector)"
-)
+_DOWN, _UP, _MAGNITUDE = ".lora_A", ".lora_B", ".lora_magnitude_vector"
+_MAGNITUDE_ENDS: dict[Part, str] = {"denoiser": "", "text_encoder_1": ".weight", "text_encoder_2": ".weight"}
+"""diffusers loads denoisers through peft, which adds `.weight`; transformers 5 loads encoders itself, as they are."""
+_KEY = re.compile(r"(unet|text_encoder|text_encoder_2)\.(.+?)(\.lora_A|\.lora_B|\.lora_magnitude_vector)(?:\.weight)?")
 
 
 def diffusers_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
@@ -38,9 +40,9 @@ def diffusers_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
         for path, module in adapter.modules.items():
             name = f"{PREFIXES[part]}.{path if part == 'denoiser' else with_text_model(path)}"
             folded = module.scaled(adapter.scale)
-            tensors |= {f"{name}{_DOWN}": folded.down, f"{name}{_UP}": folded.up}
+            tensors |= {f"{name}{_DOWN}.weight": folded.down, f"{name}{_UP}.weight": folded.up}
             if folded.magnitude is not None:
-                tensors[f"{name}{_MAGNITUDE}"] = folded.magnitude
+                tensors[f"{name}{_MAGNITUDE}{_MAGNITUDE_ENDS[part]}"] = folded.magnitude
     return tensors
 
 
@@ -63,10 +65,24 @@ def read_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> 
         if match is None:
             raise DataError(f"{name} is not a tensor of diffusers' LoRA format.")
         found.setdefault(parts[match[1]], {}).setdefault(match[2], {})[match[3]] = tensor
-    settings = json.loads(header.get(METADATA_KEY, "{}"))
+    settings = numbers_said(header)
     return {
         part: {path: _module(path, pieces, settings, PREFIXES[part]) for path, pieces in modules.items()}
         for part, modules in found.items()
+    }
+
+
+def numbers_said(header: Mapping[str, str]) -> dict[str, float]:
+    """The numbers among a header's peft settings, such as `unet.lora_alpha`; DataError when they are no JSON object."""
+    try:
+        said: object = json.loads(header.get(METADATA_KEY, "{}"))
+    except ValueError as broken:
+        raise DataError("The header's adapter metadata is not JSON.", remedy="Export the file again.") from broken
+    settings = cast(dict[str, object], said) if isinstance(said, dict) else {}
+    return {
+        name: float(value)
+        for name, value in settings.items()
+        if isinstance(value, int | float) and math.isfinite(value) and value > 0
     }
 
 

@@ -57,14 +57,14 @@ def model_card(
 
 def prose(text: object) -> str:
     """Text from users as harmless Markdown: no markup, no HTML, no links, one line."""
-    escaped = _MARKUP.sub(r"\\\1", html.escape(shown(str(text), limit=_LONGEST), quote=False))
+    escaped = _MARKUP.sub(r"\\\1", html.escape(_one_line(text), quote=False))
     escaped = _BLOCK_START.sub(r"\1\\\2", escaped)
     return escaped.replace("://", ":&#47;/").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def code(text: object) -> str:
     """Text from users as a code span, whatever backticks it holds."""
-    plain = shown(str(text), limit=_LONGEST)
+    plain = _one_line(text)
     ticks = "`" * (_longest_run(plain) + 1)
     return f"{ticks} {plain} {ticks}" if "`" in plain or not plain.strip() else f"{ticks}{plain}{ticks}"
 
@@ -94,11 +94,16 @@ def _environment() -> Environment:
 
 def _literal(text: object) -> str:
     """Text from users as a Python string."""
-    return repr(shown(str(text), limit=_LONGEST))
+    return repr(_one_line(text))
+
+
+def _one_line(text: object) -> str:
+    """Text from users without control characters, and not long."""
+    return shown(str(text), limit=_LONGEST)
 
 
 def _context(info: ExportInfo, weights: AdapterWeights, rows: NewTokenRows) -> dict[str, Any]:
-    """What both templates know."""
+    """What both templates know; prompts in code blocks are cleaned here, all else by the filters where it stands."""
     files = embeddings_files(info.name, [concept.abstraction for concept in rows.concepts])
     concepts = [
         _Concept(concept.abstraction, concept.tokens, file) for concept, file in zip(rows.concepts, files, strict=True)
@@ -120,8 +125,8 @@ def _context(info: ExportInfo, weights: AdapterWeights, rows: NewTokenRows) -> d
         "diffusers_file": DIFFUSERS_FILE,
         "kohya_file": kohya,
         "diffusers_prompt": vocabulary_of(rows).expand(example),
-        "webui_prompt": webui_vocabulary(info, rows).expand(example) + (lora_tag if weights.parts else ""),
-        "comfy_prompt": comfy.expand(example),
+        "webui_prompt": _one_line(webui_vocabulary(info, rows).expand(example)) + (lora_tag if weights.parts else ""),
+        "comfy_prompt": _one_line(comfy.expand(example)),
         "facts": _facts(info, weights),
     }
 
@@ -132,8 +137,7 @@ def _front_matter(
     """What the hub reads, through its own library."""
     words = vocabulary_of(rows)
     widget = [
-        {"text": shown(words.expand(picture.prompt), limit=_LONGEST), "output": {"url": picture.file}}
-        for picture in pictures
+        {"text": _one_line(words.expand(picture.prompt)), "output": {"url": picture.file}} for picture in pictures
     ]
     kind = ["dora"] if _is_dora(weights) else []
     base: dict[str, Any] = {"base_model": info.hub_base, "base_model_relation": "adapter"} if info.hub_base else {}
@@ -145,7 +149,7 @@ def _front_matter(
             *kind,
             *("template:sd-lora", "diffusers-training"),
         ],
-        instance_prompt=shown(words.expand(info.instance_prompt), limit=_LONGEST),
+        instance_prompt=_one_line(words.expand(info.instance_prompt)),
         widget=widget or None,
         **base,
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lorasmith.data.wording import counted, shown
 from lorasmith.errors import DataError
+from lorasmith.export.diffusers_format import numbers_said
 from lorasmith.export.embeddings_format import embeddings_tensors
 from lorasmith.export.kohya_names import with_text_model
 from lorasmith.export.read import FileFormat, WeightsFile, adapters_in, open_weights
@@ -161,6 +162,7 @@ def _kind(modules: Sequence[ModuleAdapter]) -> AdapterKind | None:
 def _alphas(file: WeightsFile, modules: Sequence[ModuleAdapter]) -> tuple[float, ...]:
     """The alphas said in the file; ranks where it says none, as readers do."""
     said = {tensor.item() for name, tensor in file.tensors.items() if name.endswith(".alpha")}
+    said |= {alpha for name, alpha in numbers_said(file.header).items() if name.endswith(".lora_alpha")}
     return tuple(sorted(said or {float(len(module.down)) for module in modules}))
 
 
