@@ -1,5 +1,6 @@
 """What most tests build on: a tiny genuine base, and a run put together on it in a second."""
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from lorasmith.config.base import ModelConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.examples import Example
 from lorasmith.events import ignore
-from lorasmith.models.sdxl.components import open_components
+from lorasmith.models.sdxl.components import SdxlComponents, open_components
 from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.runs import pictures as run_pictures
 from lorasmith.sizes import Size
@@ -32,6 +34,20 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_v_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same that predicts velocity."""
     return tiny_pipeline(tmp_path_factory.mktemp("tiny-v-base"), prediction_type="v_prediction")
+
+
+@pytest.fixture(scope="session")
+def opened() -> Callable[[ModelConfig, torch.dtype], SdxlComponents]:
+    """A base's components of one's own; each base is read from disk once."""
+    kept: dict[tuple[str, torch.dtype], SdxlComponents] = {}
+
+    def open_once(model: ModelConfig, dtype: torch.dtype) -> SdxlComponents:
+        key = (model.model_dump_json(), dtype)
+        if key not in kept:
+            kept[key] = open_components(model, dtype=dtype)
+        return copy.deepcopy(kept[key])
+
+    return open_once
 
 
 @pytest.fixture
@@ -57,7 +73,9 @@ def small_config(tiny_base: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
 
 
 @pytest.fixture
-def small_run(small_config: Callable[..., TrainConfig]) -> Callable[..., Training]:
+def small_run(
+    small_config: Callable[..., TrainConfig], opened: Callable[[ModelConfig, torch.dtype], SdxlComponents]
+) -> Callable[..., Training]:
     """A run on four pictures before its first step, in fp32 on the CPU unless told otherwise."""
 
     def make(**sections: Sections | None) -> Training:
@@ -65,7 +83,7 @@ def small_run(small_config: Callable[..., TrainConfig]) -> Callable[..., Trainin
         cpu = torch.device("cpu")
         precision = resolve_precision(config.runtime.precision, cpu)
         prediction = None if config.model.prediction == "auto" else config.model.prediction
-        family = Sdxl(open_components(config.model, dtype=precision.dtype), device=cpu, prediction=prediction)
+        family = Sdxl(opened(config.model, precision.dtype), device=cpu, prediction=prediction)
         instance = run_pictures.instance_images(config, ignore)
         sets = run_pictures.deal(config, instance, _class_images(config), config.data.resolution or 64)
         steps = config.schedule.steps or 8

@@ -50,9 +50,7 @@ def test_the_denoiser_reads_exact_sizes_in_bf16_too(tiny_base: Path) -> None:
     family.components.unet.add_time_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     prompts = PromptEmbeddings(torch.zeros(1, 77, 80), torch.zeros(1, 48))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        family.predict(
-            torch.zeros(1, 4, 8, 8), torch.tensor([5]), Conditioning(prompts, family.time_ids([AWKWARD]))
-        )
+        family.predict(torch.zeros(1, 4, 8, 8), torch.tensor([5]), Conditioning(prompts, family.time_ids([AWKWARD])))
     assert seen[0].flatten().tolist() == [3023, 1333, 777, 1, 1024, 1024]
 
 

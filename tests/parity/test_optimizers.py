@@ -52,9 +52,7 @@ def test_adamw_over_one_buffer_is_adamw_over_the_tensors() -> None:
     part = PartOptimizer("part", tensors(), config, rate=3e-2, weight_decay=0.1)
     plain = tensors()
     train_part(part, 20)
-    train_plain(
-        torch.optim.AdamW(plain.values(), lr=3e-2, betas=(0.8, 0.95), eps=1e-7, weight_decay=0.1), plain, 20
-    )
+    train_plain(torch.optim.AdamW(plain.values(), lr=3e-2, betas=(0.8, 0.95), eps=1e-7, weight_decay=0.1), plain, 20)
     assert largest_difference(part.parameters, plain) < 1e-6
     assert largest_difference(part.parameters, tensors()) > 0.3
 

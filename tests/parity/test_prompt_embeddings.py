@@ -94,9 +94,7 @@ def with_exported_tokens(tiny_base: Path, folder: Path, family: Sdxl, *, pools_a
         ("clip_l", pipeline.text_encoder, pipeline.tokenizer),
         ("clip_g", pipeline.text_encoder_2, pipeline.tokenizer_2),
     ):
-        pipeline.load_textual_inversion(
-            rows[key], token=["<s0>", "<s1>"], text_encoder=encoder, tokenizer=tokenizer
-        )
+        pipeline.load_textual_inversion(rows[key], token=["<s0>", "<s1>"], text_encoder=encoder, tokenizer=tokenizer)
         if pools_at_end:
             text.pool_at_end_of_text(encoder, tokenizer.eos_token_id)
     return pipeline
