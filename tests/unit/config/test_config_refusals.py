@@ -174,6 +174,11 @@ def test_a_rule_across_sections_names_the_places_it_follows_from(tmp_path: Path)
     assert problem.where == f"{file}:2"
 
 
+def test_rules_across_sections_wait_until_every_value_is_understood() -> None:
+    problem = only(refusals([], ["--prior.num-class-images", "20", "--prior.class_promt", "a dog"]))
+    assert problem.what == "there is no option --prior.class_promt"
+
+
 def test_a_word_among_overrides_is_refused() -> None:
     assert "'pictures'" in only(refusals([], ["pictures"])).what
 

@@ -110,6 +110,8 @@ def test_the_scripts_defaults_hold_in_its_manner_and_ours_elsewhere() -> None:
     assert theirs.config.optimizer == AdamWConfig()
     assert (theirs.config.adapter.rank, theirs.config.schedule.batch_size, theirs.config.data.crop) == (4, 4, "random")
     assert theirs.config.tokens.enabled is False
+    assert (theirs.config.schedule.warmup_steps, theirs.config.checkpoint.every) == (500, 500)
+    assert theirs.config.validation.count == 4
     assert str(theirs.origins["adapter.rank"]) == "default of the reference script"
     ours = load_config([], ["--rank", "8", "--center_crop"])
     assert isinstance(ours.config.optimizer, ProdigyConfig)
@@ -148,6 +150,11 @@ def test_false_is_false_for_the_scripts_booleans() -> None:
     assert (optimizer.decouple, optimizer.safeguard_warmup, optimizer.use_bias_correction) == (False, False, True)
     config = load_config([], [*IN_MANNER, "--train_text_encoder_ti=False", "--use_dora=False"]).config
     assert (config.tokens.enabled, config.adapter.kind) == (False, "lora")
+
+
+def test_a_boolean_of_the_script_that_is_neither_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'maybe' and must be true or false"):
+        load_config([], [*IN_MANNER, "--use_dora=maybe"])
 
 
 def test_a_weight_decay_of_zero_switches_the_text_parts_decay_off() -> None:
