@@ -14,7 +14,7 @@ from lorasmith import __version__
 from lorasmith.config.train import TrainConfig
 from lorasmith.errors import ConfigError, LorasmithError, ResourceError, StoppedError
 from lorasmith.event_log import EventLog
-from lorasmith.events import Emit, Event, Notice, RunEnded, RunStarted, StepDone, ignore
+from lorasmith.events import Emit, Event, Notice, RunEnded, RunStarted, StepDone, WorkDone, ignore
 from lorasmith.reports.report import write_report
 from lorasmith.run_folder import RunFolder, write_json
 from lorasmith.runs.exports import export_run
@@ -104,7 +104,8 @@ def _work(run: _Run, *, resumed: bool) -> Path:
     newest = store.newest(damaged.append)
     first = newest[0].step if newest else 0
     plan, progress = run.survey.plan, _Progress(first)
-    emit = _to_all(EventLog(run.folder, resumed_at=first).append, progress.hear, run.emit)
+    log = EventLog(run.folder, resumed_at=first)
+    emit = _to_all(log.append, progress.hear, run.emit, _leaving_when_asked(run))
     emit(RunStarted(first, plan.steps, plan.pivot_step, resumed))
     for text in damaged:
         emit(Notice(text))
@@ -158,6 +159,20 @@ def _to_all(*listeners: Emit) -> Emit:
             listener(event)
 
     return tell
+
+
+def _leaving_when_asked(run: _Run) -> Emit:
+    """Leave between two pictures of the work before the first step; those that are done are kept."""
+
+    def hear(event: Event) -> None:
+        if isinstance(event, WorkDone) and run.stop.is_set():
+            raise StoppedError(
+                f"stopped while {event.task} ({event.done} of {event.total}); what is done is kept",
+                where=str(run.folder.path),
+                remedy=f"Go on with `lorasmith train --resume {run.folder.path}`.",
+            )
+
+    return hear
 
 
 @contextmanager
