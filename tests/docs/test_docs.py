@@ -1,0 +1,200 @@
+"""What README and guides say is so: every command in them runs, every link resolves, every option they name exists."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from lorasmith import embedded
+from lorasmith.cli.app import app, main
+from lorasmith.cli.train_command import OWN_FLAGS
+from lorasmith.config.flags import options, sections
+from lorasmith.config.load import load_arguments
+from lorasmith.config.reference_flags import REFERENCE_FLAGS
+from lorasmith.errors import StoppedError
+from lorasmith.models.sdxl import components
+from lorasmith.runs.stop_signal import StopSignal
+from lorasmith.runs.train import train
+from lorasmith.testing import pictures
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+# Minutes become seconds; everything else is run as it stands.
+SHORTER_TRAINING = ["--schedule.steps", "2", "--validation.steps", "1"]
+SHORTER_DRAWING = ["--steps", "1"]
+
+
+def by_name(page: Path) -> str:
+    """A page's name as a test id."""
+    return page.relative_to(ROOT).as_posix()
+
+
+def commands_of(page: Path) -> list[str]:
+    """Every line of the page's bash blocks."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def reader(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `pictures` in it, where the shipped base and the hub's are a tiny one."""
+    pictures(tmp_path / "pictures", 4)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(embedded, "path", lambda: tiny_base)
+    monkeypatch.setattr(components, "snapshot_download", lambda *_, **__: str(tiny_base))  # pyright: ignore[reportUnknownLambdaType]
+    return tmp_path
+
+
+def run_as_written(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Do what a reader who types the line would do; fails when it fails."""
+    words = shlex.split(line)
+    match words:
+        case ["make", *targets]:
+            assert set(targets) <= MAKE_TARGETS
+        case ["source", path]:
+            assert path == ".venv/bin/activate"
+        case ["lorasmith", *arguments, ">", target]:
+            Path(target).write_text(run_lorasmith(arguments, capsys), encoding="utf-8")
+        case ["lorasmith", *arguments]:
+            run_lorasmith(arguments, capsys)
+        case _:
+            pytest.fail(f"nobody checks this command: {line}")
+
+
+def run_lorasmith(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run one lorasmith command to its end; what it said on stdout."""
+    prepare_run_for(arguments)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        main(shortened(arguments))
+    said = capsys.readouterr()
+    assert left.value.code == 0, said.err
+    return said.out
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """The same command, done in a second."""
+    match arguments:
+        case ["train", *rest] if "--resume" not in rest:
+            return [*arguments, *SHORTER_TRAINING]
+        case ["generate", *_]:
+            return [*arguments, *SHORTER_DRAWING]
+        case _:
+            return arguments
+
+
+def prepare_run_for(arguments: list[str]) -> None:
+    """A page may begin with a run that its reader has: a stopped one to resume, a finished one to use."""
+    stop = StopSignal()
+    match arguments:
+        case ["train", "--resume", run]:
+            stop.ask()
+        case ["generate" | "verify", run, *_]:
+            pass
+        case _:
+            return
+    if not Path(run).exists():
+        words = ["--data.instance-images", "pictures", "--data.instance-prompt", "a photo of TOK"]
+        config = load_arguments([*words, "--output.folder", run, *SHORTER_TRAINING]).config
+        if stop.is_set():
+            with pytest.raises(StoppedError):
+                train(config, stop=stop)
+        else:
+            train(config)
+
+
+@pytest.mark.parametrize("page", [page for page in GUIDES if commands_of(page)], ids=by_name)
+@pytest.mark.usefixtures("reader")
+def test_every_command_on_the_page_runs(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in commands_of(page):
+        run_as_written(line, capsys)
+
+
+def test_the_readme_shows_the_two_commands_first() -> None:
+    assert commands_of(ROOT / "README.md")[:2] == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_every_relative_link_resolves(page: Path) -> None:
+    text = re.sub(r"<!--.*?-->|```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http")]
+    assert [link for link in links if not resolves(page, link)] == []
+
+
+def resolves(page: Path, link: str) -> bool:
+    """Whether there is such a file, and such a heading in it where one is named."""
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    if not anchor:
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=by_name)
+def test_every_option_that_is_named_exists(page: Path) -> None:
+    text = without_other_programs(page.read_text(encoding="utf-8"))
+    flags = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text))
+    assert {flag for flag in flags if flag.replace("-", "_") not in known_flags()} == set()
+    names = {group.name for group in sections() if group.name}
+    dotted = {name for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", text) if name.partition(".")[0] in names}
+    assert {name for name in dotted if name not in options() and not name.endswith((".py", ".json"))} == set()
+
+
+def without_other_programs(text: str) -> str:
+    """The page without commands that are not lorasmith's: the hub's, and blocks that are not `bash`."""
+    blocks = re.compile(r"^```(\w*)\n.*?^```$", re.DOTALL | re.MULTILINE)
+    return re.sub(r"`hf [^`]*`", "", blocks.sub(lambda block: block.group() if block[1] == "bash" else "", text))
+
+
+@cache
+def known_flags() -> frozenset[str]:
+    """Every flag of every command, ours and the reference script's, with underscores for dashes."""
+    switches = {f"no_{path}" for path, option in options().items() if option.kind in ("switch", "section")}
+    trained = {f"--{name}" for name in {*options(), *REFERENCE_FLAGS, *switches}} | set(OWN_FLAGS)
+    return frozenset(flag.replace("-", "_") for flag in trained | set(flags_below(typer.main.get_command(app))))
+
+
+def flags_below(command: Any) -> Iterator[str]:
+    """The flags of a command of typer's (which brings its own click along) and of those below it."""
+    for parameter in command.params:
+        yield from parameter.opts + parameter.secondary_opts
+    for below in getattr(command, "commands", dict[str, Any]()).values():
+        yield from flags_below(below)
+
+
+@pytest.mark.parametrize("name", options()["recipe"].choices)
+def test_a_recipe_loads_and_says_what_the_readme_says(name: str) -> None:
+    config = load_arguments(["--recipe", name]).config
+    row = re.search(rf"^\| `{name}` \|.*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert row is not None
+    assert f"rank {config.adapter.rank}, {config.schedule.steps_per_picture} steps for each picture" in row.group()
+    assert ("class images" in row.group()) == (config.prior is not None)
+
+
+def test_the_demo_trains_on_pictures_that_are_there_with_prompts_that_name_the_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    config = load_arguments(["examples/demo.toml"]).config
+    folder = config.data.instance_images
+    assert folder is not None
+    captions = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))]
+    assert len(captions) == len(list(folder.glob("*.png"))) == 8
+    assert all("TOK" in text.split() for text in (*captions, *config.validation.prompts))
+
+
+def test_every_test_that_the_differences_name_exists() -> None:
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "differences-from-diffusers.md").read_text(encoding="utf-8"))
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert [name for name in named if f"def {name}(" not in tests] == []
