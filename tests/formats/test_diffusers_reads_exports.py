@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lorasmith.export import AdapterKind, AdapterWeights, ExportInfo, NewTokenRows, write_exports
+from lorasmith.export import AdapterKind, AdapterWeights, ExportInfo, ModuleAdapter, NewTokenRows, write_exports
 from lorasmith.testing import open_pipeline
 
 Trained = Callable[[AdapterKind], tuple[Any, AdapterWeights]]
@@ -87,6 +88,32 @@ def test_readers_that_ignore_the_headers_alpha_give_the_same_change(
     pipeline = open_pipeline(tiny_base)
     pipeline.load_lora_weights(str(tmp_path), weight_name="bare.safetensors")
     _assert_same(_changes(pipeline), _wanted(weights))
+
+
+@pytest.mark.parametrize("file", [DIFFUSERS, KOHYA])
+def test_half_precision_files_give_the_rounded_change_and_take_half_the_room(
+    tmp_path: Path, trained: Trained, tiny_base: Path, rows: NewTokenRows, info: ExportInfo, file: str
+) -> None:
+    _, weights = trained("lora")
+    halves = {
+        part: replace(
+            adapter,
+            modules={
+                path: ModuleAdapter(module.down.half(), module.up.half()) for path, module in adapter.modules.items()
+            },
+        )
+        for part, adapter in weights.parts.items()
+    }
+    write_exports(tmp_path / "whole", weights, rows=rows, info=info)
+    write_exports(tmp_path / "half", replace(weights, parts=halves), rows=rows, info=info)
+    tensors = load_file(tmp_path / "half" / file)
+    assert {tensor.dtype for name, tensor in tensors.items() if not name.endswith("alpha")} == {torch.float16}
+    assert all(tensor.dtype == torch.float32 for name, tensor in tensors.items() if name.endswith("alpha"))
+    pipeline = open_pipeline(tiny_base)
+    pipeline.load_lora_weights(str(tmp_path / "half"), weight_name=file)
+    changes = _changes(pipeline)
+    for name, change in _wanted(weights).items():
+        torch.testing.assert_close(changes[name], change, rtol=0, atol=4e-3 * change.abs().max().item())
 
 
 def test_a_dora_draws_through_diffusers_reader_what_it_drew_while_training(
