@@ -9,7 +9,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from lorasmith import __version__
-from lorasmith.cli import bench_command, config_commands, doctor_command, generate_command, train_command, verify_command
+from lorasmith.cli import (
+    bench_command,
+    config_commands,
+    doctor_command,
+    generate_command,
+    train_command,
+    verify_command,
+)
 from lorasmith.cli.talk import clean, give, report_refusal, report_unexpected
 from lorasmith.errors import LorasmithError, ResourceError
 
@@ -28,6 +35,7 @@ train_command.add_to(app)
 generate_command.add_to(app)
 verify_command.add_to(app)
 config_commands.add_to(app)
+bench_command.add_to(app)
 doctor_command.add_to(app)
 bench_command.add_to(app)
 

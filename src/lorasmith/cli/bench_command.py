@@ -1,88 +1,96 @@
-"""Owns `lorasmith bench`: asks for a measurement and prints it; measures nothing itself."""
+"""Owns `lorasmith bench`: asks for measurements and prints them as a table; measures nothing itself."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorasmith.cli.talk import give, give_exactly
+from lorasmith.cli.talk import give, give_exactly, say
 
 if TYPE_CHECKING:
     from lorasmith.bench.step import BenchResult
 
-_Choice = TypeVar("_Choice", bound=str)
+
+class Precision(StrEnum):
+    """Compute precisions."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+class Optimizer(StrEnum):
+    """Optimizers."""
+
+    ADAMW = "adamw"
+    PRODIGY = "prodigy"
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command and its subcommand."""
-    bench = typer.Typer(help="Measure; prints, and never passes or fails.", no_args_is_help=True)
-    bench.command("step")(step)
-    app.add_typer(bench, name="bench")
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure; ratios are taken in one run.")
+    group.callback()(_measure)
+    group.command("step")(step)
+    app.add_typer(group, name="bench")
+
+
+def _measure() -> None:
+    """Keeps `step` a subcommand: typer folds a group of one command into the command."""
 
 
 def step(
+    base: Annotated[str, typer.Option(help="medium (120 M random parameters), sdxl, or a folder.")] = "medium",
     *,
-    base: Annotated[
-        str, typer.Option(help="`medium` (120 M random parameters), `sdxl` (real size, random) or a folder.")
-    ] = "medium",
-    size: Annotated[
-        int | None, typer.Option(help="Side of the square in pixels; the base's own when not given.")
-    ] = None,
-    batch: Annotated[int, typer.Option(help="Pictures in one pass.")] = 1,
-    rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 8,
+    size: Annotated[int | None, typer.Option(help="Side in pixels; without it the base's own.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in a step.")] = 1,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.")] = 8,
     device: Annotated[str, typer.Option(help="cuda, mps, cpu or auto.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "auto",
-    optimizer: Annotated[str, typer.Option(help="adamw or prodigy.")] = "prodigy",
+    precision: Annotated[Precision, typer.Option(help="Compute precision.")] = Precision.AUTO,
+    optimizer: Annotated[Optimizer, typer.Option(help="Which optimizer.")] = Optimizer.PRODIGY,
     gradient_checkpointing: Annotated[bool, typer.Option(help="Compute activations twice.")] = False,
-    rounds: Annotated[int, typer.Option(help="Rounds in which all take turns.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 7,
+    warm_up: Annotated[int, typer.Option(min=0, help="Rounds before, not counted.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Time a training step before and after the pivot against the bare denoiser, taking turns in one run."""
-    # Lazy, because torch takes seconds and --help must not wait for it.
+    """Time a training step before and after the pivot over the bare denoiser."""
+    # Lazy, because torch and diffusers take seconds and --help must not wait for them.
     from lorasmith.bench.step import BenchRequest, bench_step
 
     request = BenchRequest(
-        base=_base(base),
+        base=Path(base) if base not in ("medium", "sdxl") else base,
         size=size,
-        batch_size=batch,
+        batch_size=batch_size,
         rank=rank,
         device=device,
-        precision=_one_of(precision, ("auto", "fp32", "bf16", "fp16")),
-        optimizer=_one_of(optimizer, ("adamw", "prodigy")),
+        precision=precision.value,
+        optimizer=optimizer.value,
         gradient_checkpointing=gradient_checkpointing,
         rounds=rounds,
+        warm_up=warm_up,
     )
+    say(f"Measuring {rounds} rounds after {warm_up} to warm up …")
     result = bench_step(request)
     if as_json:
         give_exactly(json.dumps(asdict(result), indent=2))
         return
-    for line in bench_lines(result):
+    for line in _lines(result):
         give(line)
 
 
-def bench_lines(result: "BenchResult") -> Iterator[str]:
-    """A result as people read it."""
-    yield (
-        f"denoiser of {result.denoiser_parameters / 1e6:.1f} M parameters at {result.size} px, batch "
-        f"{result.batch_size}, rank {result.rank}, {result.precision} on {result.device}, {result.threads} threads"
-    )
+def _lines(result: "BenchResult") -> Iterator[str]:
+    millions = result.denoiser_parameters / 1e6
+    yield f"denoiser of {millions:.0f} M parameters, {result.size} px, batch {result.batch_size}, rank {result.rank}"
+    yield f"{result.device}, {result.precision}, {result.threads} threads"
+    yield f"{'':<24} {'ratio':>6} {'median':>9}  quartiles"
     for name, timing in result.timings.items():
-        spread = f"({timing.lower:.3f} to {timing.upper:.3f})"
-        yield f"{name:<24}{timing.median:8.3f} s {spread:<20} ×{timing.ratio:.3f}"
-    yield f"share of a large product  {result.share_of_matmul:.0%} of {result.matmul_flops / 1e12:.2f} TFLOP/s"
-    yield f"peak memory               {result.peak_bytes / 2**30:.2f} GiB"
-    yield "optimizer state           " + ", ".join(f"{name} {size:,}" for name, size in result.optimizer_state.items())
-
-
-def _base(said: str) -> "Literal['medium', 'sdxl'] | Path":
-    return said if said in ("medium", "sdxl") else Path(said)
-
-
-def _one_of(said: str, choices: tuple[_Choice, ...]) -> _Choice:
-    for choice in choices:
-        if said == choice:
-            return choice
-    raise typer.BadParameter(f"{said!r} is none of {', '.join(choices)}")
+        quartiles = f"{timing.lower:.3f}–{timing.upper:.3f} s"
+        yield f"{name:<24} {timing.ratio:>6.2f} {timing.median:>7.3f} s  {quartiles}"
+    yield "the optimizers remember " + ", ".join(
+        f"{count} numbers of {part}" for part, count in result.optimizer_state.items()
+    )
+    yield f"{result.share_of_matmul:.0%} of this device's large products; at most {result.peak_bytes / 2**30:.1f} GiB"

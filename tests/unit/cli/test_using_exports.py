@@ -108,3 +108,30 @@ def test_doctor_names_versions_device_and_cache(ask: Ask, monkeypatch: pytest.Mo
     data = ask("doctor").data
     for part in ("lorasmith ", f"torch            {torch.__version__}", "device ", f"cache folder     {tmp_path}"):
         assert part in data
+
+
+def test_bench_asks_for_what_was_said_and_prints_ratios(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[FakeRequest] = []
+
+    def bench_step(request: FakeRequest) -> Any:
+        asked.append(request)
+        timing: Any = ModuleType("timing")
+        timing.median, timing.lower, timing.upper, timing.ratio = 0.52, 0.51, 0.53, 1.04
+        result: Any = ModuleType("result")
+        result.device, result.precision, result.threads, result.size = "cpu", "fp32", 1, 256
+        result.batch_size, result.rank, result.denoiser_parameters = 1, 4, 120_000_000
+        result.timings, result.optimizer_state = {"step after the pivot": timing}, {"denoiser": 99}
+        result.share_of_matmul, result.peak_bytes = 0.4, 2**30
+        return result
+
+    module: Any = ModuleType("lorasmith.bench.step")
+    module.BenchRequest, module.bench_step = FakeRequest, bench_step
+    monkeypatch.setitem(sys.modules, "lorasmith.bench.step", module)
+    answer = ask("bench", "step", "--rank=4", "--base=pipelines/mine", "--optimizer=adamw", "--rounds=3")
+    assert answer.code == 0
+    (request,) = asked
+    assert (request.said["rank"], request.said["base"], request.said["optimizer"], request.said["rounds"]) == (
+        4, Path("pipelines/mine"), "adamw", 3,
+    )  # fmt: skip
+    assert "step after the pivot       1.04   0.520 s  0.510–0.530 s" in answer.data
+    assert ask("bench", "step", "--optimizer=sgd").code == 2
