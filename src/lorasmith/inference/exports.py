@@ -56,6 +56,8 @@ def _load_new_tokens(pipeline: StableDiffusionXLPipeline, path: Path, tokens: tu
                 f"the base's tokenizer already knows {', '.join(known)}",
                 remedy="Draw with the base as it was published.",
             )
+        # Sized here, because the loader's own sizing makes up rows from the table's covariance first, and says so.
+        encoder.resize_token_embeddings(len(tokenizer) + len(tokens), mean_resizing=False)
         load: Any = pipeline.load_textual_inversion  # takes a tensor of rows, and says it does not
         load(tensors[name], token=list(tokens), text_encoder=encoder, tokenizer=tokenizer)
 

@@ -46,12 +46,16 @@ class Marker:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over steps, with a marker if there is one; `log` asks for a logarithmic scale where all values allow it."""
+    """Lines over steps, with a marker if there is one; `log` asks for a logarithmic scale where all values allow it.
+
+    `span` is the first and last step of the frame, so that charts side by side agree; None fits the lines.
+    """
 
     title: str
     lines: Sequence[Line]
     marker: Marker | None = None
     log: bool = False
+    span: tuple[float, float] | None = None
 
 
 def smoothed(points: Sequence[Point], *, half_life: float) -> list[Point]:
@@ -138,7 +142,7 @@ class _Scales:
 
 
 def _scales(chart: Chart, *, log: bool) -> _Scales:
-    steps = [point.step for line in chart.lines for point in line.points]
+    steps = [*(chart.span or ()), *(point.step for line in chart.lines for point in line.points)]
     framed = [value for line in chart.lines for value in _framed_values(line)]
     low, high = min(framed), max(framed)
     if log:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,7 +88,7 @@ def render(story: RunStory) -> str:
         story=story,
         tiles=tiles(story),
         charts=[Markup(line_chart(chart)) for chart in charts(story)],  # charts escape their labels
-        plan=[(label, value_words(story.plan[key])) for key, label in _PLAN_LABELS.items() if key in story.plan],
+        plan=_plan_facts(story.plan),
         phases=phase_rows(story.plan),
         samples=_by_prompt(story.samples),
         exports=[
@@ -124,9 +124,11 @@ def charts(story: RunStory) -> list[Chart]:
         _loss_chart(metrics, marker),
         Chart("Held-out loss, fixed noise", [Line("held-out", metrics.validation, "dots", 2)], marker),
         _parts_chart("Effective rate (d·lr under Prodigy)", metrics.rates, marker, log=True),
-        _parts_chart("Distance from the start", metrics.distances, marker, log=False),
     ]
-    return [chart for chart in found if any(line.points for line in chart.lines)]
+    if metrics.distances != metrics.rates:  # at Prodigy's usual rate of 1 the two are the same
+        found.append(_parts_chart("Prodigy's estimate d", metrics.distances, marker, log=True))
+    span = (1.0, float(max(story.step, story.total_steps or 1)))
+    return [replace(chart, span=span) for chart in found if any(line.points for line in chart.lines)]
 
 
 def phase_rows(plan: Mapping[str, Any]) -> list[PhaseRow]:
@@ -150,6 +152,15 @@ def pictures_of(row: SampleRow) -> list[Picture]:
     count = len(row.pictures)
     places = range(count) if count <= _MOST_COLUMNS else _spread(count, _MOST_COLUMNS)
     return [Picture(row.pictures[place][0], data_address(row.pictures[place][1])) for place in places]
+
+
+def _plan_facts(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The plan's numbers with their labels; of a local base only the folder's name."""
+    shown = {
+        **plan,
+        **({"base": Path(str(plan["base"])).name} if Path(str(plan.get("base", ""))).is_absolute() else {}),
+    }
+    return [(label, value_words(shown[key])) for key, label in _PLAN_LABELS.items() if key in shown]
 
 
 def _by_prompt(rows: Sequence[SampleRow]) -> dict[str, list[list[Picture]]]:

@@ -38,6 +38,18 @@ def test_each_new_token_gets_its_own_row_in_both_encoders(open_tiny: Callable[[]
             assert torch.equal(rows_of(pipeline, "_2", token), written["clip_g"][index])
 
 
+def test_no_rows_are_made_up_from_the_tables_covariance_first(
+    open_tiny: Callable[[], Any], export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On real SDXL that takes seconds, says so on the terminal, and every made-up row is overwritten."""
+
+    def made_up(*_: object) -> None:
+        raise AssertionError("rows were made up")
+
+    monkeypatch.setattr("transformers.PreTrainedModel._init_added_embeddings_weights_with_mean", made_up)
+    load_concept(open_tiny(), export)
+
+
 def test_words_the_base_knew_keep_their_rows(open_tiny: Callable[[], Any], export: Path) -> None:
     pipeline = open_tiny()
     before = pipeline.text_encoder_2.get_input_embeddings().weight.clone()

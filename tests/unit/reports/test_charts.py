@@ -84,6 +84,14 @@ def test_a_pivot_that_was_not_reached_is_not_marked() -> None:
     assert "pivot" not in texts(Chart("Loss", [Line("loss", curve(1, 2))], Marker(50, "pivot")))
 
 
+def test_charts_of_one_span_agree_on_where_a_step_is() -> None:
+    early, late = (
+        places(Chart("Loss", [Line("loss", [Point(s, 1), Point(50, 2), Point(t, 3)])], span=(1, 100)))[0][1]
+        for s, t in ((1, 60), (40, 100))
+    )
+    assert early[0] == late[0]
+
+
 def test_one_outlier_of_a_raw_line_does_not_flatten_the_smoothed_one() -> None:
     values = [0.1 + 0.001 * n for n in range(100)]
     spiked = [*values[:50], 1000.0, *values[51:]]

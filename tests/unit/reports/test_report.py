@@ -72,6 +72,15 @@ def test_every_chart_there_are_numbers_for_is_drawn_with_the_pivot(tmp_path: Pat
     assert page.count('class="marker-label"') == 3
 
 
+def test_prodigys_estimate_is_drawn_only_where_it_says_more_than_the_rates(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    for distance, drawn in ((1e-4, False), (3e-4, True)):
+        log = EventLog(run, resumed_at=0)
+        for step in (1, 2):
+            log.append(StepDone(step, 0.5, 0.5, None, {"denoiser": 1e-4}, {}, 1.0, {"denoiser": distance}))
+        assert ("estimate d" in page_of(run)) is drawn
+
+
 def test_the_rate_of_new_tokens_ends_at_the_pivot(tmp_path: Path) -> None:
     rates = read_story(a_run(tmp_path)).metrics.rates
     assert [point.step for point in rates["new_tokens_1"] if point.value == point.value] == [1, 2, 3]
