@@ -65,10 +65,11 @@ def _refuse_pickle(path: Path) -> None:
     """DataError for what is missing, and for PyTorch's own files, which can run anything when they are opened."""
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(9)
     except OSError as failure:
         raise DataError(f"{shown(path)} cannot be read: {failure.strerror}.") from failure
-    if start.startswith(_PICKLE_STARTS):
+    # A safetensors file begins with its header's length, whose low byte may be any; its ninth byte opens the header.
+    if start[8:] != b"{" and start.startswith(_PICKLE_STARTS):
         raise DataError(
             f"{shown(path)} is a pickle, which lorasmith never opens: it could run any program.",
             remedy="Get the file as .safetensors.",
