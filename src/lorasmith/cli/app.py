@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -37,7 +38,6 @@ verify_command.add_to(app)
 config_commands.add_to(app)
 bench_command.add_to(app)
 doctor_command.add_to(app)
-bench_command.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _write_any_file_name()
     _log_to_stderr()
+    _quieten_transformers()
     debug = _DEBUG in words
     try:
         app(args=[word for word in words if word != _DEBUG], prog_name="lorasmith")
@@ -99,6 +100,11 @@ def _log_to_stderr() -> None:
         logger.addHandler(_Talk())
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+def _quieten_transformers() -> None:
+    """Its warnings are about packages and defaults that are not the user's; the environment can ask for them."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def _write_any_file_name() -> None:
