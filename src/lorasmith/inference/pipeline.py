@@ -2,15 +2,13 @@
 # diffusers' pipelines are only partly typed.
 """Owns putting an SDXL pipeline together for drawing, pooling at the true end of text; reads no weights itself."""
 
-import json
-
 import torch
 from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 
 from lorasmith.config.base import ModelConfig
 from lorasmith.errors import ConfigError
 from lorasmith.models.sdxl import text
-from lorasmith.models.sdxl.components import SdxlComponents, locate_base, open_components, sampling_scheduler
+from lorasmith.models.sdxl.components import SdxlComponents, open_components, sampling_scheduler
 
 
 def open_pipeline(model: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> StableDiffusionXLPipeline:
@@ -18,22 +16,14 @@ def open_pipeline(model: ModelConfig, *, device: torch.device, dtype: torch.dtyp
 
     DataError or HubError when the base is missing, is not SDXL or holds pickles.
     """
-    folder = locate_base(model)
     components = open_components(model, dtype=dtype)
     if model.prediction != "auto":
         components.scheduler_config = {**components.scheduler_config, "prediction_type": model.prediction}
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    zeros = bool(index.get("force_zeros_for_empty_prompt", True))
-    return pipeline_from_components(components, device=device, zeros_for_empty_prompt=zeros)
+    return pipeline_from_components(components, device=device)
 
 
-def pipeline_from_components(
-    components: SdxlComponents, *, device: torch.device, zeros_for_empty_prompt: bool = True
-) -> StableDiffusionXLPipeline:
-    """A pipeline around parts in memory (also while they train), silent, drawing with the base's own Euler scheduler.
-
-    `zeros_for_empty_prompt`: whether an empty negative prompt is all zeros, as SDXL's `model_index.json` says.
-    """
+def pipeline_from_components(components: SdxlComponents, *, device: torch.device) -> StableDiffusionXLPipeline:
+    """A silent pipeline around parts in memory (also while they train), with the base's own Euler scheduler."""
     pipeline = StableDiffusionXLPipeline(
         vae=components.vae,
         text_encoder=components.text_encoder_1,
@@ -42,7 +32,7 @@ def pipeline_from_components(
         tokenizer_2=components.tokenizer_2,
         unet=components.unet,
         scheduler=sampling_scheduler(components.scheduler_config),  # pyright: ignore[reportArgumentType]  # an enum of class names
-        force_zeros_for_empty_prompt=zeros_for_empty_prompt,
+        force_zeros_for_empty_prompt=components.zeros_for_empty_prompt,
         add_watermarker=False,
     )
     pipeline.set_progress_bar_config(disable=True)

@@ -109,7 +109,7 @@ def _work(run: _Run, *, resumed: bool) -> Path:
     emit(RunStarted(first, plan.steps, plan.pivot_step, resumed))
     for text in damaged:
         emit(Notice(text))
-    with _ending_told(emit, progress), run.stop.listening():
+    with _reported(run.folder, emit), _ending_told(emit, progress), run.stop.listening():
         prepared = prepare(run.config, run.survey, run.folder, emit)
         if newest is not None:
             refuse_changes(newest[1], prepared.training.facts)
@@ -117,10 +117,6 @@ def _work(run: _Run, *, resumed: bool) -> Path:
         rhythm = Rhythm(frozenset(plan.checkpoint_steps), frozenset(plan.validation_steps), run.stop.is_set)
         fit(prepared.training, store=store, rhythm=rhythm, validation=prepared.validation, emit=emit)
         export_run(run.config, plan, prepared, run.folder, emit)
-    try:
-        write_report(run.folder)
-    except ResourceError as full:  # the exports are whole and read back: that is not undone by a page about them
-        _tell_if_possible(emit, Notice(f"the run is done, but its report could not be written: {full}"))
     return run.folder.path
 
 
@@ -173,6 +169,18 @@ def _leaving_when_asked(run: _Run) -> Emit:
             )
 
     return hear
+
+
+@contextmanager
+def _reported(folder: RunFolder, emit: Emit) -> Generator[None]:
+    """Write the report however the block ends: a run that was stopped or failed has one as well."""
+    try:
+        yield
+    finally:
+        try:
+            write_report(folder)
+        except ResourceError as full:  # exports that are whole are not undone by a page about them
+            _tell_if_possible(emit, Notice(f"the report could not be written: {full}"))
 
 
 @contextmanager

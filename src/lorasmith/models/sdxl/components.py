@@ -36,6 +36,8 @@ class SdxlComponents:
     tokenizer_1: CLIPTokenizer
     tokenizer_2: CLIPTokenizer
     scheduler_config: dict[str, Any]
+    zeros_for_empty_prompt: bool = True
+    """Whether an empty negative prompt is all zeros, as SDXL's `model_index.json` says."""
 
 
 def locate_base(model: ModelConfig) -> Path:
@@ -120,6 +122,7 @@ def _load(model: ModelConfig, folder: Path, dtype: torch.dtype) -> SdxlComponent
             folder, subfolder="text_encoder_2", dtype=dtype, **weights
         )
         vae = _open_vae(model, folder, weights)
+    index = _read_json(folder / "model_index.json", folder)
     return SdxlComponents(
         unet=cast(UNet2DConditionModel, unet),
         vae=vae,
@@ -128,6 +131,7 @@ def _load(model: ModelConfig, folder: Path, dtype: torch.dtype) -> SdxlComponent
         tokenizer_1=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
         tokenizer_2=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer_2"),
         scheduler_config=_read_json(folder / "scheduler" / "scheduler_config.json", folder),
+        zeros_for_empty_prompt=bool(index.get("force_zeros_for_empty_prompt", True)),
     )
 
 
