@@ -1,5 +1,8 @@
 """Whatever happens while a checkpoint is written, or to its files later, a whole one is what a run goes on from."""
 
+# safetensors is only partly typed.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 import errno
 import json
 import os

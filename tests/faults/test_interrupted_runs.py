@@ -1,5 +1,8 @@
 """Full disks, changed pictures and two runs in one folder: what is refused, and what can still go on."""
 
+# safetensors is only partly typed.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 import errno
 import json
 import os
