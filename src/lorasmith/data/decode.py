@@ -45,9 +45,6 @@ _UPRIGHT = {
 }
 """From EXIF orientation to the move that undoes it (TIFF 6.0, tag 274)."""
 
-_PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
-"""Which ICC colour space belongs to which of Pillow's modes; any other profile is somebody's mistake."""
-
 _SIGNATURES = (
     (b"\xff\xd8", 0, "a damaged JPEG picture"),
     (b"\x89PNG", 0, "a damaged PNG picture"),
@@ -252,18 +249,11 @@ def _through_profile(picture: Image.Image, profile: bytes | None) -> Image.Image
     """The RGB picture in sRGB, following its embedded profile where it has a usable one."""
     if profile:
         try:
-            source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            if _space_of(source) == _PROFILE_SPACES[picture.mode]:
-                return _converted(picture, source)
-            _log.info("an embedded colour profile does not fit its picture and is ignored")
-        except (ImageCms.PyCMSError, OSError, ValueError) as error:
-            _log.info("an embedded colour profile cannot be read and is ignored: %s", shown(str(error)))
+            return _converted(picture, ImageCms.ImageCmsProfile(BytesIO(profile)))
+        except (ImageCms.PyCMSError, OSError) as error:
+            # Also a whole profile of another colour space than the picture's, which littlecms will not convert from.
+            _log.info("an embedded colour profile cannot be used and is ignored: %s", shown(str(error)))
     return picture.convert("RGB")
-
-
-def _space_of(source: ImageCms.ImageCmsProfile) -> str | None:
-    profile = source.profile
-    return profile.xcolor_space.strip() if isinstance(profile, ImageCms.core.CmsProfile) else None
 
 
 def _converted(picture: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:

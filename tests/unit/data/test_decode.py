@@ -203,7 +203,7 @@ def test_a_grey_profile_is_followed(tmp_path: Path) -> None:
     assert decoded(save(picture, tmp_path / "b.png"))[0, 0].tolist() == [128, 128, 128]
 
 
-@pytest.mark.parametrize("profile", [b"not a profile at all", grey_is_linear()])
+@pytest.mark.parametrize("profile", [b"not a profile at all", grey_is_linear(), cyan_ink_is_red()])
 def test_a_profile_that_is_damaged_or_of_another_colour_space_is_ignored(tmp_path: Path, profile: bytes) -> None:
     assert decoded(save(plain(RED), tmp_path / "a.png", icc_profile=profile))[0, 0].tolist() == [255, 0, 0]
 
@@ -274,6 +274,13 @@ def test_zeros_behind_a_whole_jpeg_do_no_harm(tmp_path: Path) -> None:
 def test_what_is_not_a_picture_is_called_what_it_is(tmp_path: Path, data: bytes, expected: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
+    assert reason(path).startswith(expected)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("GIF", "a GIF picture, which"), ("TIFF", "a TIFF picture, which")])
+def test_whole_pictures_of_other_kinds_are_refused_by_name(tmp_path: Path, kind: str, expected: str) -> None:
+    path = tmp_path / "a.jpg"
+    plain(RED).save(path, kind)
     assert reason(path).startswith(expected)
 
 
