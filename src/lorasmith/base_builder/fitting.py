@@ -10,9 +10,11 @@ import time
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from .examples import Batch, Examples, batch_at
 from .networks import Networks, build_scheduler, embed_captions
+from .orthogonal import OrthogonalSteps, is_matrix
 from .recipe import Recipe, Workshop
 from .sitting import Sitting
 from .states import MovingAverage, capture_optimizer, load_state, restore_optimizer, store_state
@@ -27,21 +29,22 @@ def fit_denoiser(recipe: Recipe, workshop: Workshop, sitting: Sitting, *, device
     """Train for one sitting, from the last stored state if there is one."""
     examples = load_examples(recipe, workshop)
     networks = build_networks(recipe, workshop).to(device)
-    optimizer = torch.optim.AdamW(networks.parameters(), lr=recipe.rate, betas=(0.9, 0.99), fused=True)
+    optimizers = build_optimizers(recipe, networks)
     average = MovingAverage(networks, recipe.ema_decay)
-    step = _restore(workshop, networks, optimizer, average)
+    step = _restore(workshop, networks, optimizers, average)
     alphas = build_scheduler().alphas_cumprod
     sigmas = ((1 - alphas) / alphas).sqrt().numpy()
     started = saved = time.monotonic()
     losses: list[float] = []
     while (spent := time.monotonic() - started) < sitting.seconds:
-        _set_rate(recipe, optimizer, sitting.rate_share(spent), step)
+        _set_rate(recipe, optimizers, sitting.rate_share(spent), step)
         batch = batch_at(recipe, examples, sigmas, step)
         loss = example_losses(networks, batch, alphas.to(device), device=device).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
         step += 1
         average.update(step)
         losses.append(loss.item())
@@ -49,9 +52,9 @@ def fit_denoiser(recipe: Recipe, workshop: Workshop, sitting: Sitting, *, device
             logger.info("step %d: loss %.4f, %d samples, %.0f s", step, np.mean(losses), step * recipe.batch, spent)
             losses.clear()
         if time.monotonic() - saved > _SAVE_EVERY_SECONDS:
-            _store(workshop, networks, optimizer, average, step)
+            _store(workshop, networks, optimizers, average, step)
             saved = time.monotonic()
-    _store(workshop, networks, optimizer, average, step)
+    _store(workshop, networks, optimizers, average, step)
 
 
 def example_losses(networks: Networks, batch: Batch, alphas: Tensor, *, device: str) -> Tensor:
@@ -89,25 +92,37 @@ def load_examples(recipe: Recipe, workshop: Workshop) -> Examples:
     return Examples(np.load(workshop.latents, mmap_mode="r"), np.load(workshop.token_ids), empty)
 
 
-def _set_rate(recipe: Recipe, optimizer: torch.optim.Optimizer, share: float, step: int) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = recipe.rate * share * min(1.0, (step + 1) / recipe.warm_up_steps)
-
-
-def _store(workshop: Workshop, networks: Networks, optimizer, average: MovingAverage, step: int) -> None:
-    parts = {
-        "weights": dict(networks.named_parameters()),
-        "average": average.averages,
-        "optimizer": capture_optimizer(optimizer),
+def build_optimizers(recipe: Recipe, networks: Networks) -> dict[str, Optimizer]:
+    """Orthogonal steps for inner matrices, AdamW for vectors, embeddings and the outer layers."""
+    named = list(networks.named_parameters())
+    matrices = [parameter for name, parameter in named if is_matrix(name, parameter)]
+    others = [parameter for name, parameter in named if not is_matrix(name, parameter)]
+    return {
+        "orthogonal": OrthogonalSteps(matrices, lr=recipe.rate),
+        "adamw": torch.optim.AdamW(others, lr=recipe.rate, betas=(0.9, 0.99), fused=True),
     }
-    store_state(workshop.denoiser, parts, step=step)
 
 
-def _restore(workshop: Workshop, networks: Networks, optimizer, average: MovingAverage) -> int:
+def _set_rate(recipe: Recipe, optimizers: dict[str, Optimizer], share: float, step: int) -> None:
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate * share * min(1.0, (step + 1) / recipe.warm_up_steps)
+
+
+def _store(
+    workshop: Workshop, networks: Networks, optimizers: dict[str, Optimizer], average: MovingAverage, step: int
+) -> None:
+    moments = {name: capture_optimizer(optimizer) for name, optimizer in optimizers.items()}
+    weights = dict(networks.named_parameters())
+    store_state(workshop.denoiser, {"weights": weights, "average": average.averages, **moments}, step=step)
+
+
+def _restore(workshop: Workshop, networks: Networks, optimizers: dict[str, Optimizer], average: MovingAverage) -> int:
     if not workshop.denoiser.exists():
         return 0
     parts, step = load_state(workshop.denoiser)
     networks.load_state_dict(parts["weights"], strict=False)
-    restore_optimizer(optimizer, parts["optimizer"])
+    for name, optimizer in optimizers.items():
+        restore_optimizer(optimizer, parts.get(name, {}))
     average.restore(parts["average"])
     return step

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-def store_state(path: Path, parts: dict[str, dict[str, Tensor]], *, step: int) -> None:
+def store_state(path: Path, parts: Mapping[str, Mapping[str, Tensor]], *, step: int) -> None:
     """Write named groups of tensors and the step."""
     tensors = {
         f"{part}/{name}": tensor.detach().clone().contiguous()
