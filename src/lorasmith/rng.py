@@ -32,7 +32,7 @@ def generator(seed: int, purpose: Purpose, *counters: int | str) -> torch.Genera
 
 def python_random(seed: int, purpose: Purpose, *counters: int | str) -> random.Random:
     """Python's own generator for one draw (orders, crops, flips)."""
-    return random.Random(key(seed, purpose, *counters))  # noqa: S311
+    return random.Random(key(seed, purpose, *counters))
 
 
 @contextmanager
