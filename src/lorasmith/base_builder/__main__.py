@@ -1,4 +1,4 @@
-"""Owns `python -m lorasmith.base_builder`: prepare, vae, denoiser, export, grid; refuses to hold any of their logic."""
+"""Owns `python -m lorasmith.base_builder`: its stages from prepare to export; refuses to hold any of their logic."""
 # pyright: basic
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 
+from ..world import SpriteFolder, prompt_of
 from ..world.art_sources import ArtFolders
 from .autoencoder import train_decoder
 from .export import assemble_pipeline, export_pipeline
 from .fitting import Sitting, fit_denoiser
 from .grid import draw_pictures, tour_prompts, write_sheet
 from .preparing import prepare
+from .reading import NearestRender, examination
 from .recipe import Recipe, Workshop
 
 _COLUMNS, _ZOOM = 10, 2
@@ -44,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     grid.add_argument("picture", type=Path)
     grid.add_argument("--prompt", action="append", default=[], help="draw these instead")
     grid.set_defaults(run=_run_grid)
+    examine = stages.add_parser("examine", help="draw balanced prompts and say how often each factor is obeyed")
+    examine.add_argument("picture", type=Path)
+    examine.add_argument("--count", type=int, default=201, help="pictures to draw")
+    examine.set_defaults(run=_run_examine)
     return parser
 
 
@@ -86,6 +92,15 @@ def _run_grid(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) ->
     prompts = chosen.prompt or tour_prompts()
     pictures = list(draw_pictures(assemble_pipeline(recipe, workshop), prompts))
     write_sheet(pictures, prompts, chosen.picture, columns=_COLUMNS, zoom=_ZOOM)
+
+
+def _run_examine(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
+    scenes = examination(chosen.count)
+    prompts = [prompt_of(scene) for scene in scenes]
+    pictures = list(draw_pictures(assemble_pipeline(recipe, workshop), prompts))
+    write_sheet(pictures, prompts, chosen.picture, columns=_COLUMNS, zoom=_ZOOM)
+    obedience = NearestRender(SpriteFolder(workshop.sprites)).obedience(pictures, scenes)
+    logging.getLogger(__name__).info("%d pictures: %s", chosen.count, obedience)
 
 
 def _sitting(chosen: argparse.Namespace) -> Sitting:
