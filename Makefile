@@ -4,7 +4,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
-PYTEST := $(BIN)/python -m pytest
+export TRANSFORMERS_VERBOSITY ?= error
+# The same examples on each run and no deadlines; plain pytest draws new ones.
+PYTEST := $(BIN)/python -m pytest --hypothesis-profile=ci
 
 .PHONY: help install demo test test-slow test-gpu lint format docs clean
 
