@@ -5,6 +5,7 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownLambdaType=false
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -48,8 +49,12 @@ def encoder_calls(training: Training) -> list[str]:
     """Filled with a name each time a text encoder is used."""
     calls: list[str] = []
     for named in training.family.text_encoders:
-        named.encoder.register_forward_pre_hook(lambda _module, _inputs, name=named.name: calls.append(name))
+        named.encoder.register_forward_pre_hook(partial(_note, calls, named.name))
     return calls
+
+
+def _note(calls: list[str], name: str, *_: object) -> None:
+    calls.append(name)
 
 
 @BOTH

@@ -69,7 +69,7 @@ def test_min_snr_weights_are_diffusers_formulae_for_both_predictions() -> None:
 
 
 def test_min_snr_weights_are_right_for_v_prediction_and_finite_at_zero_snr() -> None:
-    """C-15. The reference script: min(SNR, γ) ÷ SNR + 1, so 2.0 at the last timestep where 0.005 is right, and NaN at SNR 0."""
+    """C-15. The script: min(SNR, γ) ÷ SNR + 1, so 2.0 at the last timestep where 0.005 is right; NaN at SNR 0."""
     final = torch.tensor([999])
     snr = compute_snr(scheduler(), final)
     theirs = torch.stack([snr, torch.full_like(snr, 5.0)], dim=1).min(dim=1)[0] / snr + 1
@@ -81,7 +81,8 @@ def test_min_snr_weights_are_right_for_v_prediction_and_finite_at_zero_snr() -> 
     zero = compute_snr(scheduler(rescale_betas_zero_snr=True), final)
     assert zero.item() == 0
     assert (torch.minimum(zero, torch.tensor([5.0])) / zero + 1).isnan().all()
-    for prediction, weight in (("epsilon", 1.0), ("v_prediction", 0.0)):
+    wanted: dict[Prediction, float] = {"epsilon": 1.0, "v_prediction": 0.0}
+    for prediction, weight in wanted.items():
         found = objective(prediction, gamma=5.0, rescale_betas_zero_snr=True).weights(final)
         assert found.tolist() == [weight]
 

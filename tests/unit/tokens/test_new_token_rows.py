@@ -114,7 +114,7 @@ def test_new_tokens_are_read_whole_beside_words_and_punctuation(open_family: Cal
         for prompt in ("<s0><s1>", "a <s0><s1> dog", "dog<s0><s1>dog", "(<s0><s1>),", "<s0> <s1>", "the'<s0><s1>'s"):
             ids: list[int] = named.tokenizer(prompt).input_ids
             assert [i for i in ids if i >= first] == [first, first + 1], prompt
-            words = [i for i in named.tokenizer(prompt.replace("<s0>", " ").replace("<s1>", " ")).input_ids]
+            words: list[int] = named.tokenizer(prompt.replace("<s0>", " ").replace("<s1>", " ")).input_ids
             assert [i for i in ids if i < first] == words, prompt
 
 

@@ -1,6 +1,7 @@
 """Which parts train when, as a pure function of the step."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from lorasmith.config.train import TrainConfig
 from lorasmith.training.phases import NEW_TOKENS, TEXT_ENCODERS, PartName, PhaseSchedule
 from lorasmith.training.plan import phase_schedule
 
-ALL: frozenset[PartName] = frozenset({"denoiser"}) | NEW_TOKENS | TEXT_ENCODERS
+DENOISER: frozenset[PartName] = frozenset({"denoiser"})
+ALL = DENOISER | NEW_TOKENS | TEXT_ENCODERS
 
 
 def stops() -> st.SearchStrategy[tuple[int, int, int]]:
@@ -47,12 +49,12 @@ def test_what_has_stopped_never_starts_again(numbers: tuple[int, int, int]) -> N
 def test_neighbouring_stretches_differ(numbers: tuple[int, int, int]) -> None:
     schedule = PhaseSchedule(ALL, *numbers)
     starts = schedule.boundaries()
-    for before, after in zip(starts, starts[1:], strict=False):
+    for before, after in pairwise(starts):
         assert schedule.phase_at(before) != schedule.phase_at(after)
 
 
 def test_the_pivot_step_is_the_first_without_new_tokens() -> None:
-    schedule = PhaseSchedule(frozenset({"denoiser"}) | NEW_TOKENS, 10, 4, 0)
+    schedule = PhaseSchedule(DENOISER | NEW_TOKENS, 10, 4, 0)
     assert [schedule.phase_at(step).trains_text for step in (3, 4)] == [True, False]
     assert schedule.boundaries() == (0, 4)
     assert schedule.phase_at(3).name == "new tokens + denoiser"
