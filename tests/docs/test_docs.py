@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,14 @@ def reader(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(embedded, "path", lambda: tiny_base)
-    monkeypatch.setattr(components, "snapshot_download", lambda *_, **__: str(tiny_base))  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(components, "snapshot_download", partial(_downloaded, str(tiny_base)))
     return tmp_path
+
+
+def _downloaded(folder: str, name: str, **_: object) -> str:
+    """Stands for the hub: every base is the one in `folder`."""
+    assert name == "stabilityai/stable-diffusion-xl-base-1.0"
+    return folder
 
 
 def run_as_written(line: str, capsys: pytest.CaptureFixture[str]) -> None:

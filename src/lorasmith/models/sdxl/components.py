@@ -124,7 +124,7 @@ def _load(model: ModelConfig, folder: Path, dtype: torch.dtype) -> SdxlComponent
         vae = _open_vae(model, folder, weights)
     index = _read_json(folder / "model_index.json", folder)
     return SdxlComponents(
-        unet=cast(UNet2DConditionModel, unet),
+        unet=unet,
         vae=vae,
         text_encoder_1=text_encoder_1,
         text_encoder_2=text_encoder_2,

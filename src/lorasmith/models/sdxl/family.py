@@ -42,8 +42,11 @@ class Sdxl:
         self.noise_schedule = _noise_schedule(components.scheduler_config, prediction)
         for module in self._modules():
             module.requires_grad_(requires_grad=False).eval().to(device)
-        for named in self.text_encoders:
-            text.pool_at_end_of_text(named.encoder, int(named.tokenizer.eos_token_id))
+        for encoder, tokenizer in (
+            (components.text_encoder_1, components.tokenizer_1),
+            (components.text_encoder_2, components.tokenizer_2),
+        ):
+            text.pool_at_end_of_text(encoder, cast(int, tokenizer.eos_token_id))
 
     @property
     def parts(self) -> dict[str, nn.Module]:
