@@ -68,6 +68,8 @@ def run_as_written(line: str, capsys: pytest.CaptureFixture[str]) -> None:
             assert set(targets) <= MAKE_TARGETS
         case ["source", path]:
             assert path == ".venv/bin/activate"
+        case ["OMP_NUM_THREADS=1", "lorasmith", *arguments]:
+            run_lorasmith(arguments, capsys)
         case ["lorasmith", *arguments, ">", target]:
             Path(target).write_text(run_lorasmith(arguments, capsys), encoding="utf-8")
         case ["lorasmith", *arguments]:
@@ -94,6 +96,8 @@ def shortened(arguments: list[str]) -> list[str]:
             return [*arguments, *SHORTER_TRAINING]
         case ["generate", *_]:
             return [*arguments, *SHORTER_DRAWING]
+        case ["bench", *_]:
+            return [*arguments, "--base", str(embedded.path()), "--rounds", "1", "--warm-up", "0"]
         case _:
             return arguments
 
