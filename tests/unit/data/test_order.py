@@ -113,6 +113,17 @@ def test_orders_differ_between_epochs_and_seeds() -> None:
     assert all(sorted(one) == sorted(seen[0]) for one in seen)
 
 
+def test_batches_are_made_up_anew_each_epoch() -> None:
+    one = order(12, batch_size=4)
+
+    def together(epoch: int) -> set[frozenset[str]]:
+        return {frozenset(draw.example.id for draw in batch) for batch in epoch_of(one, epoch)}
+
+    assert together(0) != together(1)
+    whole = order(12, batch_size=12)
+    assert [draw.example.id for draw in whole.draws_at(0)] != [draw.example.id for draw in whole.draws_at(1)]
+
+
 def test_batches_of_different_buckets_take_turns() -> None:
     one = order(16, batch_size=1, targets=BUCKETS)
     targets = [batch[0].view.target for batch in epoch_of(one, 0)]

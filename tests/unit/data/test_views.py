@@ -123,6 +123,8 @@ def test_the_flip_is_drawn_anew_each_epoch_with_even_odds() -> None:
     settings = ViewSettings("center", flip=True, seed=0)
     flips = [view_of(example(), Size(32, 32), settings=settings, epoch=epoch, copy=0).flip for epoch in range(400)]
     assert 150 < sum(flips) < 250
+    copies = [view_of(example(), Size(32, 32), settings=settings, epoch=0, copy=copy).flip for copy in range(20)]
+    assert set(copies) == {True, False}, "copies of a picture are mirrored independently"
     still = ViewSettings("center", flip=False, seed=0)
     assert not any(view_of(example(), Size(32, 32), settings=still, epoch=at, copy=0).flip for at in range(50))
 
