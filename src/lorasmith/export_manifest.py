@@ -88,7 +88,8 @@ def read_manifest(export_folder: Path) -> ExportManifest:
         manifest = ExportManifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(
-            f"{export_folder} is not an export: it has no {FILE_NAME}", remedy="Name a run folder or its export folder."
+            f"there is no export in {export_folder}: it has no {FILE_NAME}",
+            remedy="Name a finished run or its export folder; `lorasmith train --resume` finishes a run.",
         ) from None
     except ValidationError as invalid:
         problem = invalid.errors()[0]

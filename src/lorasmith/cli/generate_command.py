@@ -55,7 +55,7 @@ def generate(
     )
     with showing() as emit:
         result = draw(request, emit)
-    say(f"{len(result.pictures)} pictures, with a sheet of all: {result.sheet}")
+    say(f"{len(result.pictures)} drawn, with a sheet of all: {result.sheet}")
     for picture in result.pictures:
         give(str(picture))
 

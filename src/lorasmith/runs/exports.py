@@ -106,7 +106,7 @@ def _card_pictures(
 ) -> tuple[CardPicture, ...]:
     """Pictures drawn with the adapter and the new tokens in place: the last validation's, else of the captions."""
     training = prepared.training
-    prompts = config.validation.prompts or training.instance_captions[:_CARD_PICTURES]
+    prompts = config.validation.prompts or tuple(dict.fromkeys(training.instance_captions))[:_CARD_PICTURES]
     settings = config.validation.model_copy(update={"prompts": prompts})
     sampler = ValidationSampler(
         prepared.pipeline, vocabulary_of(config), settings, folder.samples,

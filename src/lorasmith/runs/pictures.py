@@ -1,6 +1,8 @@
 """Owns gathering a run's pictures and dealing them to micro-steps; draws no class images and loads no weights."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lorasmith.config.train import TrainConfig
@@ -10,7 +12,7 @@ from lorasmith.data.order import BatchOrder, OrderSettings, held_out
 from lorasmith.data.read import read_examples, refuse_or_leave_out
 from lorasmith.data.token_check import refuse_captions_without_token
 from lorasmith.data.views import ViewSettings
-from lorasmith.errors import ConfigError
+from lorasmith.errors import ConfigError, DataError
 from lorasmith.events import Emit, Notice
 from lorasmith.training.assemble import PictureSets
 
@@ -24,14 +26,15 @@ def instance_images(config: TrainConfig, emit: Emit) -> tuple[Example, ...]:
             where="data.instance_images",
             remedy="Give their folder: `lorasmith train --data.instance-images FOLDER`.",
         )
-    reading = read_examples(
-        folder.expanduser(),
-        prompt=config.data.instance_prompt,
-        caption_column=config.data.caption_column,
-        role=Role.INSTANCE,
-        pixel_limit=config.data.pixel_limit,
-        background=config.data.background,
-    )
+    with _said_in("data.instance_images"):
+        reading = read_examples(
+            folder.expanduser(),
+            prompt=config.data.instance_prompt,
+            caption_column=config.data.caption_column,
+            role=Role.INSTANCE,
+            pixel_limit=config.data.pixel_limit,
+            background=config.data.background,
+        )
     for note in reading.notes:
         emit(Notice(note))
     examples = refuse_or_leave_out(reading, config.data.broken_pictures, str(folder))
@@ -83,6 +86,15 @@ def check_resolution(resolution: int, *, multiple: int) -> None:
             f"the resolution {resolution} is not a multiple of {multiple}", where="data.resolution",
             remedy=f"Give {near}, say.",
         )  # fmt: skip
+
+
+@contextmanager
+def _said_in(option: str) -> Generator[None]:
+    """Let refusals that do not say where something was said name the option."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError.of([replace(problem, where=problem.where or option) for problem in error.problems]) from error
 
 
 def _check_captions(config: TrainConfig, examples: Sequence[Example]) -> None:

@@ -12,7 +12,12 @@ from lorasmith.data.class_images import class_images as class_image_files
 from lorasmith.data.examples import Example
 from lorasmith.events import Emit, ignore
 from lorasmith.models.sdxl import cost
-from lorasmith.models.sdxl.components import check_is_sdxl, locate_base
+from lorasmith.models.sdxl.components import (
+    check_has_weights,
+    check_is_sdxl,
+    is_on_this_machine,
+    locate_base,
+)
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs import pictures
 from lorasmith.sizes import Size
@@ -42,8 +47,10 @@ def plan_run(config: TrainConfig, emit: Emit = ignore) -> RunPlan:
 
 def survey(config: TrainConfig, emit: Emit = ignore) -> Survey:
     """Read the pictures and the base's small files, and plan."""
-    base_folder = locate_base(config.model)
+    base_folder = locate_base(config.model, with_weights=False)
     check_is_sdxl(base_folder)
+    if is_on_this_machine(config.model):
+        check_has_weights(base_folder)
     resolution = config.data.resolution or cost.native_size(base_folder).height
     # Two halvings in the UNet on top of the VAE's.
     pictures.check_resolution(resolution, multiple=4 * cost.latent_scale(base_folder))

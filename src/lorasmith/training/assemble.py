@@ -69,7 +69,7 @@ def assemble(
         keep_norm=config.tokens.keep_norm,
         adapter_dropout=config.adapter.dropout,
         captions=tuple(dict.fromkeys(example.caption for example in pictures.all)),
-        instance_captions=tuple(dict.fromkeys(example.caption for example in pictures.training)),
+        instance_captions=tuple(example.caption for example in pictures.training),
         facts=facts,
         scaler=precision.gradient_scaler(),
     )

@@ -56,6 +56,7 @@ class Training:
     captions: tuple[str, ...]
     """Every caption of the run, class prompt included."""
     instance_captions: tuple[str, ...]
+    """One for each instance image that is trained on."""
     facts: dict[str, str]
     step: int = 0
     scaler: GradScaler | None = None

@@ -22,7 +22,7 @@ from lorasmith.errors import DataError, HubError
 
 _FOLDERS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 _WEIGHT_FOLDERS = ("unet", "vae", "text_encoder", "text_encoder_2")
-_WANTED_FILES = ["*.json", "*.txt", "*.safetensors"]
+_SMALL_FILES = ["model_index.json", *(f"{folder}/*.{kind}" for folder in _FOLDERS for kind in ("json", "txt"))]
 
 
 @dataclass
@@ -40,8 +40,11 @@ class SdxlComponents:
     """Whether an empty negative prompt is all zeros, as SDXL's `model_index.json` says."""
 
 
-def locate_base(model: ModelConfig) -> Path:
-    """The base's folder in the diffusers layout; a hub id is fetched (or found in the hub's cache)."""
+def locate_base(model: ModelConfig, *, with_weights: bool = True) -> Path:
+    """The base's folder in the diffusers layout; a hub id is fetched (or found in the hub's cache).
+
+    Without weights only a hub base's small files are fetched: enough for a plan, not for opening it.
+    """
     if model.base == "embedded":
         return embedded.path()
     folder = Path(model.base).expanduser()
@@ -60,7 +63,7 @@ def locate_base(model: ModelConfig) -> Path:
             remedy="Give `embedded`, a folder in the diffusers layout, or a hub id such as "
             "`stabilityai/stable-diffusion-xl-base-1.0`.",
         )
-    return _fetch(model)
+    return _fetch(model, _SMALL_FILES + (_weight_files(model.variant) if with_weights else []))
 
 
 def check_is_sdxl(folder: Path) -> None:
@@ -80,8 +83,17 @@ def check_is_sdxl(folder: Path) -> None:
             remedy="lorasmith trains SDXL-class bases.",
         )
     _refuse_other_noise(_read_json(folder / "scheduler" / "scheduler_config.json", folder))
+
+
+def check_has_weights(folder: Path) -> None:
+    """Refuse a folder without safetensors weights, above all one with pickles."""
     for name in _WEIGHT_FOLDERS:
         _refuse_pickles(folder / name)
+
+
+def is_on_this_machine(model: ModelConfig) -> bool:
+    """Whether the base needs no hub."""
+    return model.base == "embedded" or Path(model.base).expanduser().exists()
 
 
 def _refuse_other_noise(scheduler: dict[str, Any]) -> None:
@@ -102,6 +114,7 @@ def open_components(model: ModelConfig, *, dtype: torch.dtype) -> SdxlComponents
     """Load a base: denoiser and text encoders in `dtype`, the VAE in fp32 (SDXL's own overflows in fp16)."""
     folder = locate_base(model)
     check_is_sdxl(folder)
+    check_has_weights(folder)
     try:
         return _load(model, folder, dtype)
     except (OSError, ValueError, RuntimeError) as error:
@@ -159,9 +172,18 @@ def _open_vae(model: ModelConfig, folder: Path, weights: dict[str, Any]) -> Auto
     return AutoencoderKL.from_pretrained(model.vae, torch_dtype=torch.float32, use_safetensors=True)
 
 
-def _fetch(model: ModelConfig) -> Path:
+def _weight_files(variant: str | None) -> list[str]:
+    """The weights of one variant: a repository may hold several, and whole checkpoints in single files beside them."""
+    # A variant stands before the suffix (`….fp16.safetensors`); plain files have one dot fewer in diffusers' names.
+    stems = ("diffusion_pytorch_model", "model")
+    kind = f".{variant}" if variant else ""
+    endings = (f"{kind}.safetensors", f"{kind}-*.safetensors", f"-*{kind}.safetensors")
+    return [f"{folder}/{stem}{ending}" for folder in _WEIGHT_FOLDERS for stem in stems for ending in endings]
+
+
+def _fetch(model: ModelConfig, files: list[str]) -> Path:
     try:
-        return Path(snapshot_download(model.base, revision=model.revision, allow_patterns=_WANTED_FILES))
+        return Path(snapshot_download(model.base, revision=model.revision, allow_patterns=files))
     except RepositoryNotFoundError as error:
         raise HubError(
             f"the hub has no {model.base!r}",

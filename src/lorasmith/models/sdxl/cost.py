@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from lorasmith.sizes import Size
 
@@ -62,15 +63,17 @@ def step_cost(folder: Path, size: Size, targets: Sequence[str]) -> StepCost:
     The denoiser is built on the meta device and run once on shapes: three forward passes' worth of products make a
     forward and a backward pass towards inputs and adapters (products with frozen weights are needed twice, not thrice).
     """
+    first, second = (read_config(folder, name) for name in _TEXT_FOLDERS)
     with torch.device("meta"):
         unet = cast(UNet2DConditionModel, UNet2DConditionModel.from_config(read_config(folder, "unet")))
+        vae = cast(AutoencoderKL, AutoencoderKL.from_config(read_config(folder, "vae")))
+        encoders = CLIPTextModel(CLIPTextConfig(**first)), CLIPTextModelWithProjection(CLIPTextConfig(**second))
     flops, activations = _run_on_shapes(unet, size, latent_scale(folder))
     linears = [m for name, m in unet.named_modules() if isinstance(m, nn.Linear) and name.endswith(tuple(targets))]
-    first, second = (read_config(folder, name) for name in _TEXT_FOLDERS)
     return StepCost(
-        denoiser_parameters=sum(parameter.numel() for parameter in unet.parameters()),
-        text_encoder_parameters=sum(_parameters_on_disk(folder / name) for name in _TEXT_FOLDERS),
-        vae_parameters=_parameters_on_disk(folder / "vae"),
+        denoiser_parameters=_parameters(unet),
+        text_encoder_parameters=sum(_parameters(encoder) for encoder in encoders),
+        vae_parameters=_parameters(vae),
         adapted_width=sum(linear.in_features + linear.out_features for linear in linears),
         token_widths=(int(first["hidden_size"]), int(second["hidden_size"])),
         flops=2.1 * flops,  # 14.3 TFLOP against a forward pass of 6.8 for SDXL at 1024 px with rank 32
@@ -110,14 +113,5 @@ def _inputs_on_shapes(unet: UNet2DConditionModel, size: Size, scale: int) -> dic
     }
 
 
-def _parameters_on_disk(folder: Path) -> int:
-    """Parameters of a part from the headers of its safetensors files."""
-    return sum(_parameters_in_header(file) for file in folder.glob("*.safetensors"))
-
-
-def _parameters_in_header(file: Path) -> int:
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header: dict[str, Any] = json.loads(stream.read(length))
-    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
