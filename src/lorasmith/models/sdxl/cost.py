@@ -113,5 +113,5 @@ def _inputs_on_shapes(unet: UNet2DConditionModel, size: Size, scale: int) -> dic
     }
 
 
-def _parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
