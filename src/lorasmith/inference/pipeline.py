@@ -6,7 +6,6 @@ import torch
 from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 
 from lorasmith.config.base import ModelConfig
-from lorasmith.errors import ConfigError
 from lorasmith.models.sdxl import text
 from lorasmith.models.sdxl.components import SdxlComponents, open_components, sampling_scheduler
 
@@ -50,20 +49,3 @@ def pool_at_end_of_text(pipeline: StableDiffusionXLPipeline) -> None:
     pairs = ((pipeline.text_encoder, pipeline.tokenizer), (pipeline.text_encoder_2, pipeline.tokenizer_2))
     for encoder, tokenizer in pairs:
         text.pool_at_end_of_text(encoder, int(tokenizer.eos_token_id))
-
-
-def best_device(name: str = "auto") -> torch.device:
-    """The device called `name`; `auto` takes CUDA, then Apple's, then the CPU. ConfigError when it is not there."""
-    there = [*(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])]
-    if name == "auto":
-        return torch.device([*there, "cpu"][0])
-    if name.split(":")[0] not in [*there, "cpu"]:
-        raise ConfigError(
-            f"there is no device {name!r} here", where="device", remedy=f"Use {', '.join([*there, 'cpu'])} or auto."
-        )
-    return torch.device(name)
-
-
-def drawing_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the device computes in it, else fp32 (fp16 can overflow in SDXL's text encoders)."""
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32

@@ -15,11 +15,12 @@ from lorasmith.export_manifest import ExportManifest
 from lorasmith.inference.draw import DrawRequest, DrawSettings, draw, native_size
 from lorasmith.inference.exports import load_concept, vocabulary_of
 from lorasmith.inference.grids import SheetRow, contact_sheet
-from lorasmith.inference.pipeline import best_device, drawing_dtype, open_pipeline
+from lorasmith.inference.pipeline import open_pipeline
 from lorasmith.inference.png import PictureParameters, save_png
 from lorasmith.run_folder import naming_write_failures
 from lorasmith.runs.export_source import ExportSource, find_export
 from lorasmith.sizes import Size
+from lorasmith.training.precision import resolve_device, resolve_precision
 
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
@@ -103,9 +104,9 @@ def _check(request: GenerateRequest) -> None:
 
 
 def _open(request: GenerateRequest, source: ExportSource) -> "StableDiffusionXLPipeline":
-    device = best_device(request.device)
+    device = resolve_device(request.device, where="device")
     try:
-        return open_pipeline(source.model, device=device, dtype=drawing_dtype(device))
+        return open_pipeline(source.model, device=device, dtype=resolve_precision("auto", device).dtype)
     except DataError as missing:
         if request.base is not None:
             raise

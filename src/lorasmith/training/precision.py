@@ -45,7 +45,7 @@ def resolve_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: t
     return Precision("bf16" if has_bf16 else "fp32", device.type)
 
 
-def resolve_device(wanted: str) -> torch.device:
+def resolve_device(wanted: str, *, where: str = "runtime.device") -> torch.device:
     """`auto`: CUDA, then Apple's, then the CPU. Raises ConfigError for a device that is not here."""
     cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     mps = ["mps"] if torch.backends.mps.is_available() else []
@@ -54,7 +54,7 @@ def resolve_device(wanted: str) -> torch.device:
         return torch.device(here[0])
     if wanted not in (*here, *cuda):
         raise ConfigError(
-            f"there is no device {wanted!r} on this machine", where="runtime.device",
+            f"there is no device {wanted!r} on this machine", where=where,
             remedy=f"Use auto, {' or '.join(here)}.",
         )  # fmt: skip
     return torch.device(wanted)

@@ -12,10 +12,11 @@ import torch
 from lorasmith.config.base import ModelConfig
 from lorasmith.errors import ConfigError, DataError
 from lorasmith.inference.exports import load_concept
-from lorasmith.inference.pipeline import best_device, open_pipeline, pool_at_end_of_text
+from lorasmith.inference.pipeline import open_pipeline, pool_at_end_of_text
 from lorasmith.models.sdxl import text
 from lorasmith.testing.random_export import random_export
 from lorasmith.tokens.attach import add_to_tokenizer
+from lorasmith.training.precision import resolve_device
 
 PROMPT = "a photo of <s0><s1> on the red dog"
 
@@ -107,6 +108,6 @@ def test_a_base_of_pickles_is_refused(tiny_base: Path, tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
-    assert best_device("cpu").type == "cpu"
-    with pytest.raises(ConfigError, match=r"no device 'abacus' here.*cpu or auto"):
-        best_device("abacus")
+    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(ConfigError, match=r"no device 'abacus' on this machine.*Use auto, .*cpu"):
+        resolve_device("abacus")
