@@ -15,12 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from lorasmith.config.train import TrainConfig
-from lorasmith.errors import DataError
+from lorasmith.errors import ConfigError, DataError
 from lorasmith.events import Event, StepDone
 from lorasmith.inference import draw as drawing
 from lorasmith.models.sdxl import components
 from lorasmith.runs import prepare, sampling
 from lorasmith.runs.train import train
+from lorasmith.testing import tiny_pipeline
 
 SmallConfig = Callable[..., TrainConfig]
 
@@ -122,19 +123,15 @@ def watched_without_tokens(config: TrainConfig) -> list[Event]:
     return events
 
 
-def test_a_base_with_edm_noise_is_refused_before_anything_is_read(
-    small_config: SmallConfig, tiny_base: Path, tmp_path: Path
+def test_min_snr_on_a_base_with_edm_noise_is_refused_before_anything_is_written(
+    small_config: SmallConfig, tmp_path: Path
 ) -> None:
     """C-24: the script lets Playground v2.5 with --snr_gamma pass and fails later."""
-    base = shutil.copytree(tiny_base, tmp_path / "edm-base")
-    scheduler = base / "scheduler" / "scheduler_config.json"
-    scheduler.write_text(
-        json.dumps({"_class_name": "EDMDPMSolverMultistepScheduler", "sigma_data": 0.5, "prediction_type": "epsilon"})
-    )
+    base = tiny_pipeline(tmp_path / "edm-base", noise="edm")
     config = small_config(model={"base": str(base)}, objective={"snr_gamma": 5.0})
-    with pytest.raises(DataError, match="EDMDPMSolverMultistepScheduler") as refused:
+    with pytest.raises(ConfigError, match="EDM scheduler") as refused:
         train(config)
-    assert refused.value.problems[0].where == "model.base"
+    assert refused.value.problems[0].where == "objective.snr_gamma"
     assert not config.output.folder.exists()
 
 

@@ -119,6 +119,7 @@ def bare_denoiser(training: Training) -> Callable[[], None]:
     draws = draw_chance(batch, training.objective, seed=0, micro_step=0, device=family.device)
     latents = batch.latents.to(family.device).mean
     noisy_latents = training.objective.corrupt(latents, draws.noise, draws.timesteps)
+    times = training.objective.times(draws.timesteps)
     with torch.no_grad(), training.precision.autocast():
         prompts = training.prompts.embeddings(batch.captions, training.phase)
     conditioning = Conditioning(prompts, family.time_ids(batch.sizes))
@@ -126,7 +127,7 @@ def bare_denoiser(training: Training) -> Callable[[], None]:
     def run() -> None:
         training.parts["denoiser"].zero_gradient()
         with training.precision.autocast():
-            prediction = family.predict(noisy_latents, draws.timesteps, conditioning)
+            prediction = family.predict(noisy_latents, times, conditioning)
         functional.mse_loss(prediction.float(), draws.noise).backward()  # pyright: ignore[reportUnknownMemberType]
 
     return run

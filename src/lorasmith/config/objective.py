@@ -13,5 +13,9 @@ class ObjectiveConfig(Section):
     snr_gamma: Annotated[float, Field(gt=0)] | None = None
     """Min-SNR weighting (arXiv 2303.09556); 5 is usual, None switches it off."""
 
+    edm_style: bool = False
+    """Measure errors on the denoised picture, weighted by σ⁻² (EDM, arXiv 2206.00364). On bases that predict noise this
+    is the same as without; bases with an EDM scheduler (Playground v2.5) are always trained their own way."""
+
     noise_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Adds this much noise shared by a whole channel, for darker darks and brighter brights."""

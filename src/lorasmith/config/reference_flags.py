@@ -109,7 +109,7 @@ _PRIOR_AND_VALIDATION = (
     _renamed("validation_prompt", "validation.prompts"),
     _renamed("num_validation_images", "validation.count"),
     _advice("validation_epochs", "Pictures are drawn every so many steps here: --validation.every (default: 4 a run)."),
-    _refused("do_edm_style_training", "EDM-style training is not there yet.", is_switch=True),
+    _switch("do_edm_style_training", "objective.edm_style", "Not needed for bases with an EDM scheduler."),
 )
 
 _PARTS = (

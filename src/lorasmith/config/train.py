@@ -70,6 +70,13 @@ class TrainConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def min_snr_and_edm_style_exclude_each_other(self) -> Self:
+        """Both weight the timesteps, each in its own way."""
+        if self.objective.edm_style and self.objective.snr_gamma is not None:
+            raise ValueError("objective.snr_gamma and objective.edm_style cannot both be used; leave one out")
+        return self
+
+    @model_validator(mode="after")
     def init_words_match_the_abstractions(self) -> Self:
         """One entry of words per token abstraction, or none at all."""
         given, wanted = len(self.tokens.init), len(self.tokens.abstractions)

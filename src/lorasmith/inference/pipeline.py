@@ -7,7 +7,8 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
 
 from lorasmith.config.base import ModelConfig
 from lorasmith.models.sdxl import text
-from lorasmith.models.sdxl.components import SdxlComponents, open_components, sampling_scheduler
+from lorasmith.models.sdxl.components import SdxlComponents, open_components
+from lorasmith.models.sdxl.noise import sampling_scheduler
 
 
 def open_pipeline(model: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> StableDiffusionXLPipeline:
@@ -22,7 +23,7 @@ def open_pipeline(model: ModelConfig, *, device: torch.device, dtype: torch.dtyp
 
 
 def pipeline_from_components(components: SdxlComponents, *, device: torch.device) -> StableDiffusionXLPipeline:
-    """A silent pipeline around parts in memory (also while they train), with the base's own Euler scheduler."""
+    """A silent pipeline around parts in memory (also while they train), with a scheduler for the base's own noise."""
     pipeline = StableDiffusionXLPipeline(
         vae=components.vae,
         text_encoder=components.text_encoder_1,

@@ -1,11 +1,12 @@
 """Owns what the trainer asks of a family of bases; knows no concrete one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorasmith.sizes import SizeConditioning
@@ -31,19 +32,49 @@ class LatentDistribution:
 
 @dataclass(frozen=True)
 class PromptEmbeddings:
-    """What the text encoders say of some prompts: `hidden` [B, tokens, width] and `pooled` [B, width]."""
+    """What the text encoders say of some prompts: `hidden` [B, tokens, width] and `pooled` [B, width].
+
+    `lengths` says how many of the tokens are each prompt's own, where a longer one stands beside it; None means all.
+    """
 
     hidden: Tensor
     pooled: Tensor
+    lengths: tuple[int, ...] | None = None
+
+    @property
+    def attention_mask(self) -> Tensor | None:
+        """True [B, tokens] where a prompt has tokens of its own; None when all have the same number."""
+        if self.lengths is None:
+            return None
+        places = torch.arange(self.hidden.shape[1], device=self.hidden.device)
+        return places < torch.tensor(self.lengths, device=self.hidden.device).unsqueeze(-1)
+
+    def to(self, device: torch.device) -> "PromptEmbeddings":
+        """The same values on a device."""
+        return replace(self, hidden=self.hidden.to(device), pooled=self.pooled.to(device))
 
     def detached(self) -> "PromptEmbeddings":
         """The same values without their history."""
-        return PromptEmbeddings(self.hidden.detach(), self.pooled.detach())
+        return replace(self, hidden=self.hidden.detach(), pooled=self.pooled.detach())
+
+    def split(self) -> list["PromptEmbeddings"]:
+        """Each prompt's embeddings [1, its own tokens, width]."""
+        lengths = self.lengths or (self.hidden.shape[1],) * len(self.hidden)
+        rows = zip(self.hidden.split(1), self.pooled.split(1), lengths, strict=True)
+        return [PromptEmbeddings(hidden[:, :length], pooled) for hidden, pooled, length in rows]
 
 
 def stack_prompts(parts: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
-    """Several prompts' embeddings as one batch, in the order given."""
-    return PromptEmbeddings(torch.cat([part.hidden for part in parts]), torch.cat([part.pooled for part in parts]))
+    """Several prompts' embeddings, one prompt each, as one batch in the order given.
+
+    A shorter prompt is filled up with zeros that the denoiser does not look at, so that what it is told of a prompt
+    never depends on the prompts beside it (an empty chunk, which A1111 and kohya fill up with, would be read).
+    """
+    lengths = tuple(part.hidden.shape[1] for part in parts)
+    longest = max(lengths)
+    hidden = torch.cat([functional.pad(part.hidden, (0, 0, 0, longest - part.hidden.shape[1])) for part in parts])
+    pooled = torch.cat([part.pooled for part in parts])
+    return PromptEmbeddings(hidden, pooled, lengths if len(set(lengths)) > 1 else None)
 
 
 @dataclass(frozen=True)
@@ -59,6 +90,18 @@ class NoiseSchedule:
     """How much signal is left at each training timestep: `alphas_cumprod` [T] in fp32, and what is predicted."""
 
     alphas_cumprod: Tensor
+    prediction_type: PredictionType
+
+
+@dataclass(frozen=True)
+class EdmSchedule:
+    """The noise of bases trained as in EDM (arXiv 2206.00364), such as Playground v2.5.
+
+    `sigmas` [T] in fp32, the least noise first; `sigma_data` is the spread the latents were scaled to.
+    """
+
+    sigmas: Tensor
+    sigma_data: float
     prediction_type: PredictionType
 
 
@@ -80,7 +123,7 @@ class DiffusionFamily(Protocol):
         ...
 
     @property
-    def noise_schedule(self) -> NoiseSchedule:
+    def noise_schedule(self) -> NoiseSchedule | EdmSchedule:
         """The base's own noise schedule and prediction type."""
         ...
 
@@ -106,8 +149,8 @@ class DiffusionFamily(Protocol):
         """Size conditioning as exact fp32 [B, 6]."""
         ...
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """The denoiser's prediction [B, C, h, w] for integer timesteps [B]."""
+    def predict(self, noisy_latents: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
+        """The denoiser's prediction [B, C, h, w] at the times [B] it is told of (timesteps, or EDM's logarithms)."""
         ...
 
     def release_text_encoders(self) -> None:

@@ -1,34 +1,40 @@
-"""Owns the diffusion training objective as pure functions: noising, targets and loss weights; draws nothing itself."""
+"""Owns the objective of SDXL's own noise as pure functions: noising, targets and loss weights."""
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor
 
 from lorasmith.models.family import NoiseSchedule, PredictionType
+from lorasmith.objectives.objective import Objective
 
 
 @dataclass(frozen=True)
-class DiffusionObjective:
-    """Epsilon or v-prediction with optional min-SNR weights, for one noise schedule."""
+class DiffusionObjective(Objective):
+    """Epsilon or v-prediction for one noise schedule; min-SNR weights when `snr_gamma` is given.
+
+    `measured_on` is where an error is measured: on the prediction, or in EDM's style on the denoised picture with
+    weight σ⁻² (arXiv 2206.00364). On epsilon the two are the same: (σ·(ε − ε̂))² ÷ σ².
+    """
 
     schedule: NoiseSchedule
     snr_gamma: float | None = None
-    noise_offset: float = 0.0
+    measured_on: Literal["prediction", "picture"] = "prediction"
 
-    def timestep_of(self, unit: float) -> int:
-        """A training timestep from a uniform draw in [0, 1)."""
-        return int(unit * len(self.schedule.alphas_cumprod))
-
-    def noise(self, unit_noise: Tensor, offsets: Tensor) -> Tensor:
-        """Noise [B, C, h, w] from unit noise and one unit draw per example and channel [B, C, 1, 1]."""
-        return unit_noise + self.noise_offset * offsets
+    @property
+    def timesteps(self) -> int:
+        """The length of the schedule."""
+        return len(self.schedule.alphas_cumprod)
 
     def corrupt(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Noisy latents √ᾱ·x + √(1−ᾱ)·ε (DDPM, arXiv 2006.11239, equation 4)."""
         signal, spread = self._coefficients(timesteps)
         return signal * latents + spread * noise
+
+    def times(self, timesteps: Tensor) -> Tensor:
+        """The timesteps themselves."""
+        return timesteps
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """What the prediction should be: ε, or v = √ᾱ·ε − √(1−ᾱ)·x (arXiv 2202.00512, appendix D)."""
@@ -41,17 +47,15 @@ class DiffusionObjective:
             case other:
                 assert_never(other)
 
-    def losses(self, prediction: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
-        """One weighted fp32 mean squared error per example [B]."""
-        errors = (prediction.float() - target.float()).square().flatten(1).mean(1)
-        return errors * self.weights(timesteps)
-
     def weights(self, timesteps: Tensor) -> Tensor:
-        """The objective's weight per example [B]; ones without min-SNR."""
-        if self.snr_gamma is None:
-            return torch.ones_like(timesteps, dtype=torch.float32)
-        ratios = signal_to_noise(self.schedule.alphas_cumprod.to(timesteps.device)[timesteps])
-        return min_snr_weights(ratios, gamma=self.snr_gamma, prediction_type=self.schedule.prediction_type)
+        """The objective's weight per example [B]; ones unless min-SNR or EDM's style is asked for."""
+        alphas = self.schedule.alphas_cumprod.to(timesteps.device)[timesteps]
+        if self.snr_gamma is not None:
+            ratios = signal_to_noise(alphas)
+            return min_snr_weights(ratios, gamma=self.snr_gamma, prediction_type=self.schedule.prediction_type)
+        if self.measured_on == "picture" and self.schedule.prediction_type == "v_prediction":
+            return alphas  # x − x̂ = √(1−ᾱ)·(v̂ − v), and σ⁻² = ᾱ ÷ (1−ᾱ) on latents of unit signal
+        return torch.ones_like(timesteps, dtype=torch.float32)
 
     def _coefficients(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         alphas = self.schedule.alphas_cumprod.to(timesteps.device)[timesteps].view(-1, 1, 1, 1)

@@ -10,7 +10,8 @@ from lorasmith.adapters.attach import denoiser_targets
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.class_images import class_images as class_image_files
 from lorasmith.data.examples import Example
-from lorasmith.events import Emit, ignore
+from lorasmith.events import Emit, Notice, ignore
+from lorasmith.models.family import EdmSchedule, NoiseSchedule
 from lorasmith.models.sdxl import cost
 from lorasmith.models.sdxl.components import (
     check_has_weights,
@@ -18,6 +19,8 @@ from lorasmith.models.sdxl.components import (
     is_on_this_machine,
     locate_base,
 )
+from lorasmith.models.sdxl.noise import noise_schedule
+from lorasmith.objectives.choice import objective_for
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs import pictures
 from lorasmith.sizes import Size
@@ -51,12 +54,28 @@ def survey(config: TrainConfig, emit: Emit = ignore) -> Survey:
     check_is_sdxl(base_folder)
     if is_on_this_machine(config.model):
         check_has_weights(base_folder)
+    _check_objective(config, base_folder, emit)
     resolution = config.data.resolution or cost.native_size(base_folder).height
     # Two halvings in the UNet on top of the VAE's.
     pictures.check_resolution(resolution, multiple=4 * cost.latent_scale(base_folder))
     instance = pictures.instance_images(config, emit)
     facts = gather_facts(config, instance, base_folder, resolution)
     return Survey(make_plan(config, facts), instance, base_folder, resolution)
+
+
+def _check_objective(config: TrainConfig, base_folder: Path, emit: Emit) -> None:
+    """Refuse an objective that the base's noise rules out, and name one that does nothing there."""
+    schedule = _noise(config, base_folder)
+    objective_for(schedule, config.objective)
+    if config.objective.edm_style and isinstance(schedule, EdmSchedule):
+        emit(Notice("objective.edm_style has no effect: the base has an EDM scheduler and is trained its own way."))
+    elif config.objective.edm_style and schedule.prediction_type == "epsilon":
+        emit(Notice("objective.edm_style changes nothing on a base that predicts noise: the two losses are the same."))
+
+
+def _noise(config: TrainConfig, base_folder: Path) -> NoiseSchedule | EdmSchedule:
+    said = config.model.prediction
+    return noise_schedule(cost.scheduler_config(base_folder), None if said == "auto" else said)
 
 
 def gather_facts(config: TrainConfig, instance: tuple[Example, ...], base_folder: Path, resolution: int) -> Facts:
@@ -102,12 +121,11 @@ def _base_facts(config: TrainConfig, folder: Path, resolution: int, precision: P
     spent = cost.step_cost(folder, Size(resolution, resolution), denoiser_targets(config.adapter.targets))
     size = _BYTES[precision.name]
     tokens = len(config.tokens.abstractions) * config.tokens.per_abstraction if config.tokens.enabled else 0
-    said = config.model.prediction
     return BaseFacts(
         name=config.model.base,
         is_embedded=config.model.base == "embedded",
         resolution=resolution,
-        prediction_type=cost.prediction_type(folder) if said == "auto" else said,
+        prediction_type=_noise(config, folder).prediction_type,
         weight_bytes=(spent.denoiser_parameters + spent.text_encoder_parameters) * size + spent.vae_parameters * 4,
         adapter_parameters=spent.adapted_width * config.adapter.rank,
         new_token_parameters=tokens * sum(spent.token_widths),

@@ -83,7 +83,9 @@ def write_real_sdxl(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
     return folder
 
 
-def sdxl_scheduler(prediction_type: PredictionType = "epsilon") -> EulerDiscreteScheduler:
+def sdxl_scheduler(
+    prediction_type: PredictionType = "epsilon", *, rescale_betas_zero_snr: bool = False
+) -> EulerDiscreteScheduler:
     """The scheduler that SDXL's own files name."""
     return EulerDiscreteScheduler(
         beta_start=0.00085,
@@ -92,6 +94,7 @@ def sdxl_scheduler(prediction_type: PredictionType = "epsilon") -> EulerDiscrete
         steps_offset=1,
         timestep_spacing="leading",
         prediction_type=prediction_type,
+        rescale_betas_zero_snr=rescale_betas_zero_snr,
     )
 
 

@@ -6,10 +6,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, assert_never
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, EDMDPMSolverMultistepScheduler, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -17,6 +17,8 @@ from lorasmith.models.family import PredictionType
 from lorasmith.testing.pipeline_files import write_model_index
 from lorasmith.testing.real_sdxl import sdxl_scheduler, text_config
 from lorasmith.testing.tokenizer_files import END, SMALL_VOCABULARY, write_tokenizer
+
+Noise = Literal["sdxl", "zero-terminal", "edm"]
 
 _WIDTHS = (32, 48)
 """Widths of the two text encoders, different so that a mix-up cannot pass."""
@@ -36,12 +38,14 @@ def tiny_pipeline(
     folder: Path,
     *,
     prediction_type: PredictionType = "epsilon",
+    noise: Noise = "sdxl",
     latent_channels: int = 4,
     layers_per_block: int = 2,
     seed: int = 0,
 ) -> Path:
     """Write a 64 px SDXL base (f8, about 1 M parameters) in the diffusers layout; the same arguments, the same bytes.
 
+    `noise` is what its scheduler says: SDXL's own, that with zero terminal SNR, or EDM's as in Playground v2.5.
     Its text encoders' configs say `eos_token_id: 2` as SDXL's do, so transformers pools them at the highest id.
     """
     shape = _Shape(latent_channels, layers_per_block)
@@ -53,9 +57,21 @@ def tiny_pipeline(
             encoder.save_pretrained(folder / name)
     write_tokenizer(folder / "tokenizer", pad_token=END)
     write_tokenizer(folder / "tokenizer_2", pad_token="!")
-    sdxl_scheduler(prediction_type).save_pretrained(folder / "scheduler")
+    _scheduler(noise, prediction_type).save_pretrained(folder / "scheduler")
     write_model_index(folder)
     return folder
+
+
+def _scheduler(noise: Noise, prediction_type: PredictionType) -> SchedulerMixin:
+    match noise:
+        case "sdxl":
+            return sdxl_scheduler(prediction_type)
+        case "zero-terminal":
+            return sdxl_scheduler(prediction_type, rescale_betas_zero_snr=True)
+        case "edm":  # what Playground v2.5 says of itself
+            return EDMDPMSolverMultistepScheduler(sigma_data=0.5, prediction_type=prediction_type)
+        case other:
+            assert_never(other)
 
 
 def _unet(shape: _Shape) -> UNet2DConditionModel:

@@ -13,7 +13,7 @@ from lorasmith.data.examples import Example
 from lorasmith.data.order import BatchOrder
 from lorasmith.data.pictures import Pictures
 from lorasmith.models.family import DiffusionFamily
-from lorasmith.objectives.diffusion import DiffusionObjective
+from lorasmith.objectives.choice import objective_for
 from lorasmith.optim.lr_schedule import RateSchedule
 from lorasmith.optim.part import PartOptimizer
 from lorasmith.tokens.attach import AttachedTokens, attach_new_tokens
@@ -53,9 +53,7 @@ def assemble(
     parts = _parts(config, family, new_tokens)
     return Training(
         family=family,
-        objective=DiffusionObjective(
-            family.noise_schedule, snr_gamma=config.objective.snr_gamma, noise_offset=config.objective.noise_offset
-        ),
+        objective=objective_for(family.noise_schedule, config.objective),
         batches=batches,
         prompts=PromptBook(family, vocabulary),
         parts=parts,

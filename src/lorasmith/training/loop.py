@@ -15,7 +15,7 @@ from lorasmith.data.batches import BatchSource
 from lorasmith.errors import StoppedError
 from lorasmith.events import CheckpointWritten, Emit, PhaseChanged, StepDone
 from lorasmith.models.family import DiffusionFamily
-from lorasmith.objectives.diffusion import DiffusionObjective
+from lorasmith.objectives.objective import Objective
 from lorasmith.optim.lr_schedule import RateSchedule
 from lorasmith.optim.part import PartOptimizer
 from lorasmith.tokens.attach import AttachedTokens
@@ -40,7 +40,7 @@ class Training:
     """Everything the loop works on, put together by `assemble`."""
 
     family: DiffusionFamily
-    objective: DiffusionObjective
+    objective: Objective
     batches: BatchSource
     prompts: PromptBook
     parts: Mapping[str, PartOptimizer]

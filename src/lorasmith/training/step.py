@@ -10,7 +10,7 @@ from lorasmith import rng
 from lorasmith.data.batches import Batch
 from lorasmith.data.examples import Role
 from lorasmith.models.family import Conditioning, DiffusionFamily, PromptEmbeddings
-from lorasmith.objectives.diffusion import DiffusionObjective
+from lorasmith.objectives.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class StepLoss:
 
 def training_step(
     family: DiffusionFamily,
-    objective: DiffusionObjective,
+    objective: Objective,
     batch: Batch,
     *,
     prompts: PromptEmbeddings,
@@ -45,7 +45,7 @@ def training_step(
     noise = objective.noise(draws.noise, draws.offsets)
     noisy_latents = objective.corrupt(latents, noise, draws.timesteps)
     conditioning = Conditioning(prompts, family.time_ids(batch.sizes))
-    prediction = family.predict(noisy_latents, draws.timesteps, conditioning)
+    prediction = family.predict(noisy_latents, objective.times(draws.timesteps), conditioning)
     target = objective.target(latents, noise, draws.timesteps)
     losses = objective.losses(prediction, target, draws.timesteps)
     return reduce_losses(losses, batch)
@@ -66,9 +66,7 @@ def reduce_losses(losses: Tensor, batch: Batch) -> StepLoss:
     )
 
 
-def draw_chance(
-    batch: Batch, objective: DiffusionObjective, *, seed: int, micro_step: int, device: torch.device
-) -> StepDraws:
+def draw_chance(batch: Batch, objective: Objective, *, seed: int, micro_step: int, device: torch.device) -> StepDraws:
     """Noise and timesteps of a micro-step, each a function of (seed, micro-step, place in the batch, sample id).
 
     Drawn on the CPU and moved, so that every device sees the same numbers.

@@ -51,7 +51,7 @@ def held_out_loss(training: Training, batches: Sequence[Batch], phase: Phase) ->
     by_stratum = [
         sum(_loss_at(training, batch, stratum, phase) for batch in batches) / len(batches) for stratum in range(_STRATA)
     ]
-    last = len(training.objective.schedule.alphas_cumprod)
+    last = training.objective.timesteps
     names = [f"{last * s // _STRATA}-{last * (s + 1) // _STRATA - 1}" for s in range(_STRATA)]
     return ValidationDone(training.step, sum(by_stratum) / _STRATA, dict(zip(names, by_stratum, strict=True)))
 

@@ -7,10 +7,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from lorasmith import embedded
 from lorasmith.config.base import ModelConfig
 from lorasmith.errors import DataError, HubError
+from lorasmith.models.sdxl.noise import refuse_unknown_noise
 
 _FOLDERS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 _WEIGHT_FOLDERS = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -82,7 +83,7 @@ def check_is_sdxl(folder: Path) -> None:
             where="model.base",
             remedy="lorasmith trains SDXL-class bases.",
         )
-    _refuse_other_noise(_read_json(folder / "scheduler" / "scheduler_config.json", folder))
+    refuse_unknown_noise(_read_json(folder / "scheduler" / "scheduler_config.json", folder))
 
 
 def check_has_weights(folder: Path) -> None:
@@ -94,20 +95,6 @@ def check_has_weights(folder: Path) -> None:
 def is_on_this_machine(model: ModelConfig) -> bool:
     """Whether the base needs no hub."""
     return model.base == "embedded" or Path(model.base).expanduser().exists()
-
-
-def _refuse_other_noise(scheduler: dict[str, Any]) -> None:
-    """Refuse a base that was trained with another kind of noise than SDXL's, such as Playground v2.5 (EDM).
-
-    Its scheduler's configuration has no betas, and a noise schedule made of defaults would train it silently wrong.
-    """
-    name = str(scheduler.get("_class_name", ""))
-    if "EDM" in name or "FlowMatch" in name:
-        raise DataError(
-            f"the base's scheduler is {name}, and lorasmith trains bases with SDXL's own kind of noise",
-            where="model.base",
-            remedy="Take a base whose scheduler has betas, as stabilityai/stable-diffusion-xl-base-1.0 has.",
-        )
 
 
 def open_components(model: ModelConfig, *, dtype: torch.dtype) -> SdxlComponents:
@@ -146,11 +133,6 @@ def _load(model: ModelConfig, folder: Path, dtype: torch.dtype) -> SdxlComponent
         scheduler_config=_read_json(folder / "scheduler" / "scheduler_config.json", folder),
         zeros_for_empty_prompt=bool(index.get("force_zeros_for_empty_prompt", True)),
     )
-
-
-def sampling_scheduler(config: dict[str, Any]) -> EulerDiscreteScheduler:
-    """The scheduler pictures are drawn with: Euler, from the base's own configuration."""
-    return cast(EulerDiscreteScheduler, EulerDiscreteScheduler.from_config(config))
 
 
 @contextmanager

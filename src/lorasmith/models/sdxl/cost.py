@@ -45,10 +45,9 @@ def latent_scale(folder: Path) -> int:
     return 2 ** (len(read_config(folder, "vae")["block_out_channels"]) - 1)
 
 
-def prediction_type(folder: Path) -> str:
-    """What the base's scheduler says its denoiser predicts."""
-    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    return str(config.get("prediction_type", "epsilon"))
+def scheduler_config(folder: Path) -> dict[str, Any]:
+    """The base's scheduler configuration."""
+    return json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
 
 
 def read_config(folder: Path, part: str) -> dict[str, Any]:

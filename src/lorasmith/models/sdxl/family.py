@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, cast
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from lorasmith.errors import DataError
 from lorasmith.models.family import (
     Conditioning,
     LatentDistribution,
-    NoiseSchedule,
     PredictionType,
     PromptEmbeddings,
     TokenizedEncoder,
 )
 from lorasmith.models.sdxl import text
 from lorasmith.models.sdxl.components import SdxlComponents
+from lorasmith.models.sdxl.noise import noise_schedule
 from lorasmith.sizes import Size, SizeConditioning
 
 _SAMPLED = 4096
@@ -39,7 +37,7 @@ class Sdxl:
     ) -> None:
         self.components = components
         self.device = device
-        self.noise_schedule = _noise_schedule(components.scheduler_config, prediction)
+        self.noise_schedule = noise_schedule(components.scheduler_config, prediction)
         for module in self._modules():
             module.requires_grad_(requires_grad=False).eval().to(device)
         for encoder, tokenizer in (
@@ -96,12 +94,12 @@ class Sdxl:
         """Size conditioning [B, 6], exact in fp32 (bf16 would round 3023 to 3024)."""
         return torch.tensor([size.time_ids() for size in sizes], dtype=torch.float32, device=self.device)
 
-    def predict(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """The UNet's prediction for noisy latents [B, C, h, w] at integer timesteps [B]."""
+    def predict(self, noisy_latents: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
+        """The UNet's prediction for noisy latents [B, C, h, w] at the times [B] it is told of."""
         dtype = self.components.unet.dtype
         output = self.components.unet(
             noisy_latents.to(dtype),
-            timesteps,
+            times,
             encoder_hidden_states=conditioning.prompts.hidden.to(dtype),
             added_cond_kwargs={"text_embeds": conditioning.prompts.pooled.to(dtype), "time_ids": conditioning.time_ids},
             return_dict=False,
@@ -146,17 +144,6 @@ class Sdxl:
 
 def _off_the_device(module: nn.Module) -> None:
     module.to("cpu")
-
-
-def _noise_schedule(config: dict[str, object], prediction: PredictionType | None) -> NoiseSchedule:
-    schedule = cast(DDPMScheduler, DDPMScheduler.from_config(config))
-    found = prediction or config.get("prediction_type", "epsilon")
-    if found not in ("epsilon", "v_prediction"):
-        raise DataError(
-            f"the base's scheduler predicts {found!r}; lorasmith trains epsilon and v_prediction", where="model.base",
-            remedy="Set model.prediction if the scheduler's configuration is wrong.",
-        )  # fmt: skip
-    return NoiseSchedule(schedule.alphas_cumprod.float(), "epsilon" if found == "epsilon" else "v_prediction")
 
 
 def _hash_module(module: nn.Module, digest: _Digest) -> None:
