@@ -1,5 +1,7 @@
 """Owns `lorasmith.json`, which says how an export's files belong together; refuses paths out of its folder."""
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -18,6 +20,13 @@ def _plain_file_name(name: str) -> str:
     return name
 
 
+def _name_to_share(name: str) -> str:
+    """Refuse what no export shares: hidden files, paths, and kinds of files that an export does not write."""
+    if not re.fullmatch(r"README\.md|(?!\.)[^/\\\0]+\.safetensors|image_\d+\.(?:png|jpe?g|webp)", name):
+        raise ValueError(f"{name!r} is not the name of a file that an export shares")
+    return name
+
+
 def _one_word(word: str) -> str:
     if not word.isprintable() or not word or any(character.isspace() for character in word):
         raise ValueError(f"{word!r} is not one printable word without white space")
@@ -25,6 +34,8 @@ def _one_word(word: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(_plain_file_name)]
+SharedName = Annotated[str, AfterValidator(_name_to_share)]
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Word = Annotated[str, AfterValidator(_one_word)]
 
 
@@ -60,6 +71,9 @@ class ExportManifest(BaseModel):
     recommended_scale: Annotated[float, Field(gt=0, le=2)] = 1.0
     """Adapter scale to draw with when the user names none."""
 
+    files: dict[SharedName, Hash] = Field(default_factory=dict[str, str])
+    """Every file that is shared and the sha256 it was written with; this manifest goes with them."""
+
     @model_validator(mode="after")
     def no_token_is_named_twice(self) -> Self:
         """Two abstractions never share a new token."""
@@ -74,6 +88,12 @@ def write_manifest(export_folder: Path, manifest: ExportManifest) -> Path:
     path = export_folder / FILE_NAME
     write_json(path, manifest.model_dump(mode="json"))
     return path
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_export_folder(folder: Path) -> bool:

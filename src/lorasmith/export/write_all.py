@@ -1,6 +1,6 @@
 """Owns writing an export: every file in its order, each read back before it counts; trains and draws nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lorasmith.export.model_card import ShownPicture, model_card
 from lorasmith.export.verify import verify_exports
 from lorasmith.export.weights import AdapterWeights, NewTokenRows, refuse_unexportable
 from lorasmith.export.write import serialise, tensor_hash, write_whole
-from lorasmith.export_manifest import ConceptFile, ExportManifest, write_manifest
+from lorasmith.export_manifest import ConceptFile, ExportManifest, sha256_of, write_manifest
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,12 @@ def write_exports(
     folder.mkdir(parents=True, exist_ok=True)
     files = (*_write_adapters(folder, weights, rows, info), *_write_embeddings(folder, rows, info))
     verify_exports([file.path for file in files], weights, rows)
-    manifest = write_manifest(folder, _manifest(weights, rows, info))
-    card = _write_card(folder, model_card(info, weights, rows=rows, pictures=_copied(folder, pictures)))
+    shown = _copied(folder, pictures)
+    card = _write_card(folder, model_card(info, weights, rows=rows, pictures=shown))
+    # Last, because it promises all the others.
+    written = (*(file.path for file in files), card.path, *(folder / picture.file for picture in shown))
+    hashes = {path.name: sha256_of(path) for path in written}
+    manifest = write_manifest(folder, _manifest(weights, rows, info, hashes))
     return (*files, ExportedFile(manifest, ("lorasmith",)), card)
 
 
@@ -68,7 +72,9 @@ def _write_embeddings(folder: Path, rows: NewTokenRows, info: ExportInfo) -> lis
     return files
 
 
-def _manifest(weights: AdapterWeights, rows: NewTokenRows, info: ExportInfo) -> ExportManifest:
+def _manifest(
+    weights: AdapterWeights, rows: NewTokenRows, info: ExportInfo, hashes: Mapping[str, str]
+) -> ExportManifest:
     """How the files belong together, for `lorasmith generate`."""
     names = embeddings_files(info.name, [concept.abstraction for concept in rows.concepts])
     return ExportManifest(
@@ -80,6 +86,7 @@ def _manifest(weights: AdapterWeights, rows: NewTokenRows, info: ExportInfo) -> 
             for concept, name in zip(rows.concepts, names, strict=True)
         },
         recommended_scale=info.recommended_scale,
+        files=dict(hashes),
     )
 
 
