@@ -40,8 +40,20 @@ class PhaseChanged:
 
 
 @dataclass(frozen=True)
+class TimestepLoss:
+    """The mean loss of `examples` instance examples whose timesteps fell into one bucket of the schedule."""
+
+    loss: float
+    examples: int
+
+
+@dataclass(frozen=True)
 class StepDone:
-    """One optimizer update: losses (unitless mean squares), effective rates (`d·lr` under Prodigy), seconds."""
+    """One optimizer update: losses (unitless mean squares), effective rates (`d·lr` under Prodigy), seconds.
+
+    `by_timestep` has the buckets that an instance example of this step fell into; over all its examples the mean is
+    `instance_loss` (when each micro-step has as many).
+    """
 
     step: int
     loss: float
@@ -51,6 +63,7 @@ class StepDone:
     gradient_norms: Mapping[str, float]
     seconds: float
     distances: Mapping[str, float] = field(default_factory=dict[str, float])
+    by_timestep: Mapping[str, TimestepLoss] = field(default_factory=dict[str, TimestepLoss])
 
 
 @dataclass(frozen=True)

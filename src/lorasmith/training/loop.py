@@ -12,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from lorasmith import rng
 from lorasmith.adapters.attach import set_dropout_active
 from lorasmith.data.batches import BatchSource
+from lorasmith.data.examples import Role
 from lorasmith.errors import StoppedError
 from lorasmith.events import CheckpointWritten, Emit, PhaseChanged, StepDone
 from lorasmith.models.family import DiffusionFamily
@@ -24,7 +25,8 @@ from lorasmith.training.checkpoint import CheckpointStore
 from lorasmith.training.phases import NEW_TOKENS, Phase, PhaseSchedule
 from lorasmith.training.precision import Precision
 from lorasmith.training.prompts import PromptBook
-from lorasmith.training.step import StepLoss, draw_chance, training_step
+from lorasmith.training.step import StepLoss, draw_chance, places_of, training_step
+from lorasmith.training.timestep_buckets import ExampleLosses, losses_by_bucket
 
 
 class Validation(Protocol):
@@ -145,7 +147,7 @@ def take_step(training: Training, watcher: sentinel.MovementSentinel | None = No
     parts, multiplier = training.training_parts, training.rates.multiplier_at(training.step)
     for part in parts:
         part.zero_gradient()
-    losses = [_micro_step(training, index) for index in range(training.gradient_accumulation)]
+    passes = [_micro_step(training, index) for index in range(training.gradient_accumulation)]
     norms = {part.name: _prepare_gradient(training, part) for part in parts}
     for part in parts:
         part.step(multiplier, training.scaler)
@@ -155,10 +157,18 @@ def take_step(training: Training, watcher: sentinel.MovementSentinel | None = No
         training.scaler.update()
     _keep_norms(training)
     training.step += 1
-    return _step_done(training, losses, norms, multiplier=multiplier, seconds=time.monotonic() - started)
+    return _step_done(training, passes, norms, multiplier=multiplier, seconds=time.monotonic() - started)
 
 
-def _micro_step(training: Training, index: int) -> StepLoss:
+@dataclass(frozen=True)
+class _MicroStep:
+    """What one pass lost, and each of its instance examples at its timestep."""
+
+    loss: StepLoss
+    instance: ExampleLosses
+
+
+def _micro_step(training: Training, index: int) -> _MicroStep:
     """One forward and backward pass; gradients add up to the mean over the step's passes."""
     micro_step = training.step * training.gradient_accumulation + index
     batch = training.batches.batch_at(micro_step)
@@ -173,7 +183,8 @@ def _micro_step(training: Training, index: int) -> StepLoss:
         sentinel.check_loss_is_finite(loss.total.item(), training.step, batch, draws)
         total = loss.total / training.gradient_accumulation
         (total if training.scaler is None else training.scaler.scale(total)).backward()  # pyright: ignore[reportUnknownMemberType]
-    return loss
+    instance = places_of(batch, Role.INSTANCE)
+    return _MicroStep(loss, ExampleLosses(loss.examples[instance], draws.timesteps[instance]))
 
 
 @contextmanager
@@ -213,7 +224,7 @@ def _keep_norms(training: Training) -> None:
 
 
 def _step_done(
-    training: Training, losses: list[StepLoss], norms: dict[str, float], *, multiplier: float, seconds: float
+    training: Training, passes: list[_MicroStep], norms: dict[str, float], *, multiplier: float, seconds: float
 ) -> StepDone:
     priors = [loss.prior for loss in losses if loss.prior is not None]
     parts = [training.parts[name] for name in norms]
@@ -231,3 +242,7 @@ def _step_done(
 
 def _mean(values: list[torch.Tensor]) -> float:
     return torch.stack([value.detach() for value in values]).mean().item()
+    losses = [micro_step.loss for micro_step in passes]
+        by_timestep=losses_by_bucket(
+            [micro_step.instance for micro_step in passes], timesteps=training.objective.timesteps
+        ),

@@ -25,11 +25,15 @@ class StepDraws:
 
 @dataclass(frozen=True)
 class StepLoss:
-    """`total` is what is differentiated: instance + weight · prior; the other two are unweighted means."""
+    """`total` is what is differentiated: instance + weight · prior; the other two are unweighted means.
+
+    `examples` [B] is what each example lost, before its weight; the objective's weights are in all of them.
+    """
 
     total: Tensor
     instance: Tensor
     prior: Tensor | None
+    examples: Tensor
 
 
 def training_step(
@@ -61,8 +65,9 @@ def reduce_losses(losses: Tensor, batch: Batch) -> StepLoss:
     unweighted = losses.detach()
     return StepLoss(
         total=(losses * shares.to(losses.device)).sum(),
-        instance=unweighted[_places(batch, Role.INSTANCE)].mean(),
-        prior=unweighted[_places(batch, Role.CLASS)].mean() if counts[Role.CLASS] else None,
+        instance=unweighted[places_of(batch, Role.INSTANCE)].mean(),
+        prior=unweighted[places_of(batch, Role.CLASS)].mean() if counts[Role.CLASS] else None,
+        examples=unweighted,
     )
 
 
@@ -88,5 +93,6 @@ def draw_chance(batch: Batch, objective: Objective, *, seed: int, micro_step: in
     )
 
 
-def _places(batch: Batch, wanted: Role) -> list[int]:
+def places_of(batch: Batch, wanted: Role) -> list[int]:
+    """Where the batch's examples of one role are."""
     return [place for place, role in enumerate(batch.roles) if role is wanted]

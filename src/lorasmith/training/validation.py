@@ -12,8 +12,9 @@ from lorasmith.events import Emit, SamplesReady, ValidationDone
 from lorasmith.training.loop import Training
 from lorasmith.training.phases import Phase
 from lorasmith.training.step import StepDraws, training_step
+from lorasmith.training.timestep_buckets import BUCKETS, bucket_names
 
-_STRATA = 8
+_STRATA = BUCKETS
 """Timesteps measured per picture, spread evenly over the schedule."""
 
 
@@ -51,8 +52,7 @@ def held_out_loss(training: Training, batches: Sequence[Batch], phase: Phase) ->
     by_stratum = [
         sum(_loss_at(training, batch, stratum, phase) for batch in batches) / len(batches) for stratum in range(_STRATA)
     ]
-    last = training.objective.timesteps
-    names = [f"{last * s // _STRATA}-{last * (s + 1) // _STRATA - 1}" for s in range(_STRATA)]
+    names = bucket_names(training.objective.timesteps)
     return ValidationDone(training.step, sum(by_stratum) / _STRATA, dict(zip(names, by_stratum, strict=True)))
 
 
