@@ -226,6 +226,7 @@ def _keep_norms(training: Training) -> None:
 def _step_done(
     training: Training, passes: list[_MicroStep], norms: dict[str, float], *, multiplier: float, seconds: float
 ) -> StepDone:
+    losses = [micro_step.loss for micro_step in passes]
     priors = [loss.prior for loss in losses if loss.prior is not None]
     parts = [training.parts[name] for name in norms]
     return StepDone(
@@ -237,12 +238,11 @@ def _step_done(
         gradient_norms=norms,
         seconds=seconds,
         distances={part.name: part.distance for part in parts if part.distance is not None},
+        by_timestep=losses_by_bucket(
+            [micro_step.instance for micro_step in passes], timesteps=training.objective.timesteps
+        ),
     )
 
 
 def _mean(values: list[torch.Tensor]) -> float:
     return torch.stack([value.detach() for value in values]).mean().item()
-    losses = [micro_step.loss for micro_step in passes]
-        by_timestep=losses_by_bucket(
-            [micro_step.instance for micro_step in passes], timesteps=training.objective.timesteps
-        ),
