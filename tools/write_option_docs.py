@@ -66,6 +66,7 @@ _STATUS = {
     "same": "the same",
     "renamed": "renamed",
     "split": "several options",
+    "secret": "used, never stored",
     "advice": "no effect, says why",
     "refused": "refused, says why",
 }

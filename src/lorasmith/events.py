@@ -101,6 +101,16 @@ class ExportWritten:
 
 
 @dataclass(frozen=True)
+class PushDone:
+    """Everything that is shared is on the hub: so many files were sent now, the others had been there."""
+
+    repo: str
+    url: str
+    sent: int
+    already_there: int
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something the user may not have meant, and how to silence it."""
 
@@ -125,6 +135,7 @@ Event = (
     | SamplesReady
     | CheckpointWritten
     | ExportWritten
+    | PushDone
     | Notice
     | RunEnded
 )

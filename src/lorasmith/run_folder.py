@@ -86,6 +86,11 @@ class RunFolder:
         return self.path / "export"
 
     @property
+    def outbox_file(self) -> Path:
+        """What is still to be uploaded to where; it is there only while something is."""
+        return self.path / "outbox.json"
+
+    @property
     def generated(self) -> Path:
         """Folder of pictures that `lorasmith generate` drew, one folder a call."""
         return self.path / "generated"
@@ -265,7 +270,7 @@ def _our_names() -> frozenset[str]:
     here = RunFolder(Path())
     files = (here.config_file, here.plan_file, here.events_file, here.metrics_file, here.environment_file)
     folders = (here.samples, here.class_images, here.checkpoints, here.export, here.generated)
-    return frozenset(path.name for path in (*files, *folders, here.lock_file, here.report_file))
+    return frozenset(path.name for path in (*files, *folders, here.lock_file, here.report_file, here.outbox_file))
 
 
 def _record_in(line: bytes) -> Record | None:

@@ -15,6 +15,7 @@ from lorasmith.cli import (
     config_commands,
     doctor_command,
     generate_command,
+    push_command,
     train_command,
     verify_command,
 )
@@ -35,6 +36,7 @@ app = typer.Typer(
 train_command.add_to(app)
 generate_command.add_to(app)
 verify_command.add_to(app)
+push_command.add_to(app)
 config_commands.add_to(app)
 bench_command.add_to(app)
 doctor_command.add_to(app)

@@ -17,6 +17,7 @@ from lorasmith.events import (
     ExportWritten,
     Notice,
     PhaseChanged,
+    PushDone,
     RunEnded,
     RunStarted,
     SamplesReady,
@@ -67,6 +68,8 @@ def happening(event: Event) -> str | None:
             return f"step {event.step}: checkpoint in {event.folder}"
         case ExportWritten():
             return f"export written and read back: {event.path}"
+        case PushDone():
+            return f"uploaded: {event.sent} files sent, {event.already_there} were there already: {event.url}"
         case RunStarted(resumed=True):
             return f"going on after step {event.step} of {event.total_steps}"
         case RunEnded(reason="stopped"):

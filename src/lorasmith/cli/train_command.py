@@ -12,6 +12,7 @@ from lorasmith.cli.talk import give, give_exactly, say, tell_notice
 from lorasmith.config.explain import with_origins
 from lorasmith.config.flags import flag_help
 from lorasmith.config.load import Loaded, load_arguments
+from lorasmith.config.reference import without_secrets
 from lorasmith.errors import ConfigError, LorasmithError
 
 TAKES_CONFIG = {"ignore_unknown_options": True, "help_option_names": list[str]()}
@@ -105,13 +106,13 @@ def _train(loaded: Loaded, *, as_json: bool) -> None:
 
     origins = {path: str(origin) for path, origin in loaded.origins.items()}
     with showing() as emit:
-        folder = train_run(loaded.config, origins=origins, emit=emit)
+        folder = train_run(loaded.config, origins=origins, emit=emit, hub_token=loaded.hub_token)
     _tell_where_it_is(folder, as_json=as_json)
 
 
 def _resume(folder: Path, words: Sequence[str], *, dry_run: bool, as_json: bool) -> None:
     if words or dry_run:
-        extra = " ".join([*words, *(["--dry-run"] if dry_run else [])])
+        extra = " ".join([*without_secrets(words), *(["--dry-run"] if dry_run else [])])
         raise ConfigError(
             f"--resume goes on with the run's own options, and these were given too: {extra}",
             where="command line",

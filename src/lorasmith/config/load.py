@@ -11,10 +11,10 @@ The reference script's flags are understood as well (`reference_flags`); its def
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from lorasmith.config import reference
 from lorasmith.config.arguments import COMMAND_LINE, Arguments, Flag, split_arguments
@@ -32,11 +32,15 @@ from lorasmith.errors import ConfigError, LorasmithError, Problem
 
 @dataclass(frozen=True)
 class Loaded:
-    """A config, where each of its values came from (by dotted path), and what the user should be told."""
+    """A config, where each of its values came from (by dotted path), and what the user should be told.
+
+    A login that was on the command line stands beside the config, so that it is never written down with it.
+    """
 
     config: TrainConfig
     origins: Mapping[str, Origin]
     notices: tuple[str, ...] = ()
+    hub_token: SecretStr | None = None
 
 
 def load_config(files: Sequence[Path], overrides: Sequence[str] = (), *, recipe: str | None = None) -> Loaded:
@@ -77,7 +81,7 @@ def _load(files: Sequence[Path], arguments: Arguments, *, recipe: str | None, pr
     layers.lay(reference.scaled_rate(uses, layers))
 
     everything = sum((from_recipe, *said, conditional), Reading())
-    return _validated(
+    loaded = _validated(
         layers,
         notices=(*everything.notices, *reference.token_notice(layers)),
         problems=(
@@ -87,6 +91,7 @@ def _load(files: Sequence[Path], arguments: Arguments, *, recipe: str | None, pr
             *_conflicts((flags + conditional).settings),
         ),
     )
+    return replace(loaded, hub_token=reference.secret_of(uses))
 
 
 def _chosen_recipe(said: Sequence[Reading]) -> Setting | None:

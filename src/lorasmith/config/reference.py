@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from lorasmith.config.arguments import COMMAND_LINE, Flag
 from lorasmith.config.flags import options
 from lorasmith.config.layers import Layers
@@ -12,6 +14,7 @@ from lorasmith.config.reference_flags import (
     MANNER_DEFAULTS,
     MANNER_FLAGS,
     PRODIGY_MANNER_DEFAULTS,
+    REFERENCE_FLAGS,
     TEXT_RATE_IN_MANNER,
     ReferenceFlag,
 )
@@ -56,6 +59,25 @@ def uses_of(flags: Sequence[Flag]) -> tuple[ReferenceUse, ...]:
 def is_in_the_scripts_manner(uses: Sequence[ReferenceUse]) -> bool:
     """Whether base or pictures are named as the script does, so that its defaults are meant."""
     return any(use.flag.name in MANNER_FLAGS for use in uses)
+
+
+def secret_of(uses: Sequence[ReferenceUse]) -> SecretStr | None:
+    """The login on the command line, which goes to no config; the last one when there are several."""
+    given = [use.text.strip() for use in uses if use.flag.status == "secret" and _is_given(use)]
+    return SecretStr(given[-1]) if given else None
+
+
+def without_secrets(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of a command line as they may be shown: a secret's value is `***`."""
+    shown = list[str]()
+    hides_next = False
+    for word in words:
+        spelled, equals, _ = word.partition("=")
+        flag = REFERENCE_FLAGS.get(spelled.removeprefix("--").replace("-", "_"))
+        is_secret = flag is not None and flag.status == "secret"
+        shown.append("***" if hides_next else f"{spelled}=***" if is_secret and equals else word)
+        hides_next = is_secret and not equals
+    return tuple(shown)
 
 
 def manner_defaults() -> tuple[Setting, ...]:
@@ -107,6 +129,8 @@ def _plain(use: ReferenceUse) -> Reading:
     match use.flag.status:
         case "refused":
             return Reading() if _says_no(use) else Reading(problems=(_refusal(use),))
+        case "secret":
+            return Reading(notices=(f"{use.spelled}: {use.flag.note}",)) if _is_given(use) else Reading()
         case "advice":
             return Reading() if _says_no(use) else Reading(notices=(f"{use.spelled} has no effect: {use.flag.note}",))
         case _ if use.flag.name == "scale_lr":
@@ -177,14 +201,16 @@ def _says_no(use: ReferenceUse) -> bool:
     return use.text.strip().lower() in FALSE_WORDS | {"none"} if use.flag.is_switch else _is_none(use.text)
 
 
+def _is_given(use: ReferenceUse) -> bool:
+    return bool(use.text.strip()) and not _is_none(use.text)
+
+
 def _is_none(text: str) -> bool:
     return text.strip().lower() == "none"
 
 
 def _refusal(use: ReferenceUse) -> Problem:
     said = use.spelled if use.flag.is_switch else f"{use.spelled} {use.text!r}"
-    if use.flag.name == "hub_token":
-        said = use.spelled  # never repeat a secret
     return Problem(f"{said} cannot be done", COMMAND_LINE, use.flag.note)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["same", "renamed", "split", "advice", "refused"]
+Status = Literal["same", "renamed", "split", "secret", "advice", "refused"]
 Condition = Literal["always", "prior", "prodigy", "text parts", "folder"]
 
 MANNER_FLAGS = ("pretrained_model_name_or_path", "instance_data_dir", "dataset_name")
@@ -189,13 +189,19 @@ _MACHINE_AND_OUTPUT = (
     ),
     _advice("report_to", "Every run writes metrics.jsonl and events.jsonl in its folder; trackers are not there yet."),
     _advice("logging_dir", "Every run writes metrics.jsonl and events.jsonl in its folder."),
-    _refused(
+    _switch(
         "push_to_hub",
-        "Nothing is uploaded by this version: train without it and run `hf upload` on the export folder.",
-        is_switch=True,
+        "hub.push",
+        "Uploads the exports and the card, never checkpoints or logs; `lorasmith push` completes what failed.",
     ),
-    _refused("hub_token", "Secrets do not belong on a command line: log in with `hf auth login`."),
-    _refused("hub_model_id", "Nothing is uploaded by this version: run `hf upload` on the export folder."),
+    ReferenceFlag(
+        "hub_token",
+        "secret",
+        (),
+        "For this command alone and never stored, so a resumed run does not have it. Others can see a secret on a "
+        "command line: `hf auth login` or HF_TOKEN is better.",
+    ),
+    _renamed("hub_model_id", "hub.repo", "Without it `user/` and the export's name."),
     _advice("local_rank", "The launcher tells each process its rank."),
 )
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from lorasmith.config.adapter import AdapterConfig
 from lorasmith.config.base import ModelConfig
 from lorasmith.config.data import DataConfig, PriorConfig
+from lorasmith.config.hub import HubConfig
 from lorasmith.config.objective import ObjectiveConfig
 from lorasmith.config.optimizer import OptimizerConfig, ProdigyConfig, RatesConfig
 from lorasmith.config.runtime import CheckpointConfig, OutputConfig, RuntimeConfig, ValidationConfig
@@ -61,6 +62,9 @@ class TrainConfig(Section):
 
     output: OutputConfig = Field(default_factory=OutputConfig)
     """What comes out and where."""
+
+    hub: HubConfig = Field(default_factory=HubConfig)
+    """Whether and where the exports are uploaded."""
 
     @model_validator(mode="after")
     def prior_preservation_needs_a_class_prompt(self) -> Self:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import SecretStr
 
 from lorasmith import __version__
 from lorasmith.config.train import TrainConfig
@@ -20,7 +21,9 @@ from lorasmith.run_folder import RunFolder, write_json
 from lorasmith.runs.exports import export_run
 from lorasmith.runs.plan import Survey, survey
 from lorasmith.runs.prepare import prepare
+from lorasmith.runs.push import leave_outbox, push_finished_run, refuse_hopeless_push
 from lorasmith.runs.stop_signal import StopSignal
+from lorasmith.runs.stored_config import read_config
 from lorasmith.training.checkpoint import CheckpointStore
 from lorasmith.training.facts import refuse_changes
 from lorasmith.training.loop import Rhythm, fit
@@ -30,13 +33,17 @@ _PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safete
 
 @dataclass(frozen=True)
 class _Run:
-    """One run being worked on: what was asked, what was found, where it goes and who listens."""
+    """One run being worked on: what was asked, what was found, where it goes and who listens.
+
+    `hub_token` is a login for this process alone: it is written nowhere.
+    """
 
     config: TrainConfig
     survey: Survey
     folder: RunFolder
     stop: StopSignal
     emit: Emit
+    hub_token: SecretStr | None = None
 
 
 def train(
@@ -45,18 +52,21 @@ def train(
     origins: Mapping[str, str] | None = None,
     emit: Emit = ignore,
     stop: StopSignal | None = None,
+    hub_token: SecretStr | None = None,
 ) -> Path:
     """Train from the beginning; the run folder. `origins` says where each value of the config came from.
 
-    Raises StoppedError after a checkpoint when asked to stop; see `lorasmith.errors` for every other refusal.
+    Raises StoppedError after a checkpoint when asked to stop, HubError when all is done but the upload (`hub.push`);
+    see `lorasmith.errors` for every other refusal. `hub_token` is kept nowhere.
     """
     config = with_absolute_paths(config)
     folder = RunFolder(config.output.folder)
     folder.refuse_if_used()
+    refuse_hopeless_push(config, emit, hub_token, resumed=False)
     surveyed = survey(config, emit)
     with folder.claim(fresh=True):
         _write_down(folder, config, surveyed, origins or {})
-        return _work(_Run(config, surveyed, folder, stop or StopSignal(), emit), resumed=False)
+        return _work(_Run(config, surveyed, folder, stop or StopSignal(), emit, hub_token), resumed=False)
 
 
 def resume(path: Path, *, emit: Emit = ignore, stop: StopSignal | None = None) -> Path:
@@ -67,18 +77,12 @@ def resume(path: Path, *, emit: Emit = ignore, stop: StopSignal | None = None) -
         if folder.state() == "finished":
             raise ConfigError(
                 f"the run in {folder.path} is finished", where="--resume",
-                remedy="Its exports are in its export folder; start another run in another folder.",
+                remedy="Its exports are in its export folder; start another run in another folder."
+                + (f" `lorasmith push {folder.path}` completes its upload." if folder.outbox_file.exists() else ""),
             )  # fmt: skip
         config = read_config(folder)
+        refuse_hopeless_push(config, emit, None, resumed=True)
         return _work(_Run(config, survey(config, emit), folder, stop or StopSignal(), emit), resumed=True)
-
-
-def read_config(folder: RunFolder) -> TrainConfig:
-    """The config a run was started with; its folder is where it lies now, wherever it was then."""
-    config = TrainConfig.model_validate_json(folder.config_file.read_text(encoding="utf-8"))
-    name = config.output.name or config.output.folder.name
-    output = config.output.model_copy(update={"folder": folder.path, "name": name})
-    return config.model_copy(update={"output": output})
 
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
@@ -117,6 +121,9 @@ def _work(run: _Run, *, resumed: bool) -> Path:
         rhythm = Rhythm(frozenset(plan.checkpoint_steps), frozenset(plan.validation_steps), run.stop.is_set)
         fit(prepared.training, store=store, rhythm=rhythm, validation=prepared.validation, emit=emit)
         export_run(run.config, plan, prepared, run.folder, emit)
+        leave_outbox(run.config, run.folder)
+    if run.config.hub.push:
+        push_finished_run(run.folder, _to_all(log.append, run.emit), run.hub_token, stop_asked=run.stop.is_set())
     return run.folder.path
 
 

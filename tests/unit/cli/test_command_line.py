@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
+from pydantic import SecretStr
 
 from lorasmith.config.load import load_config
 from lorasmith.config.train import TrainConfig
@@ -44,10 +45,12 @@ class FakeRuns:
         self.config: TrainConfig | None = None
         self.origins: dict[str, str] = {}
         self.resumed: Path | None = None
+        self.hub_token: object = None
 
-    def train(self, config: TrainConfig, *, origins: dict[str, str], emit: object) -> Path:
+    def train(self, config: TrainConfig, *, origins: dict[str, str], emit: object, hub_token: object = None) -> Path:
         """Remember, and fail if told to."""
         del emit
+        self.hub_token = hub_token
         self.config, self.origins = config, origins
         if self.failure:
             raise self.failure
@@ -84,6 +87,15 @@ def test_resume_goes_on_with_the_run_and_refuses_other_options(ask: Ask, runs: F
     assert "--adapter.rank 8" in refused.talk
     assert ask("train", "--resume", "wolf").code == 0
     assert runs.resumed == Path("wolf")
+
+
+def test_a_token_goes_to_the_run_and_is_never_shown(ask: Ask, runs: FakeRuns) -> None:
+    answer = ask("train", "--hub_token", "hf_secret", "--push_to_hub")
+    assert runs.hub_token == SecretStr("hf_secret")
+    assert "hf auth login" in answer.talk
+    refused = [ask("train", "--resume", "wolf", "--hub_token", "hf_secret"), ask("train", "--hub_tokn=hf_secret")]
+    assert [one.code for one in refused] == [2, 2]
+    assert "hf_secret" not in "".join(one.talk + one.data for one in (answer, *refused))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +190,7 @@ def test_config_flags_lists_the_scripts_81_flags(ask: Ask) -> None:
     assert len(rows) == 81
     text = ask("config", "flags").data
     assert "--rank  [same]  --adapter.rank" in text
-    assert "--push_to_hub  [refused]" in text
+    assert "--push_to_hub  [renamed]  --hub.push" in text
 
 
 def test_a_refusal_of_the_run_says_who_set_the_option(ask: Ask, runs: FakeRuns) -> None:
@@ -192,8 +204,8 @@ def test_version_and_unknown_commands(ask: Ask) -> None:
 
 
 def test_log_lines_are_talk(ask: Ask, runs: FakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
-    def noisy(config: TrainConfig, *, origins: object, emit: object) -> Path:
-        del config, origins, emit
+    def noisy(config: TrainConfig, *, origins: object, emit: object, hub_token: object) -> Path:
+        del config, origins, emit, hub_token
         logging.getLogger("lorasmith.somewhere").info("a cache was \x1b[1mthrown away")
         return Path("wolf")
 

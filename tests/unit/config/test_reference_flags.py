@@ -8,6 +8,7 @@ from lorasmith.config.data import PriorConfig
 from lorasmith.config.flags import options
 from lorasmith.config.load import load_config
 from lorasmith.config.optimizer import AdamWConfig, ProdigyConfig
+from lorasmith.config.reference import without_secrets
 from lorasmith.config.reference_flags import REFERENCE_FLAGS, ReferenceFlag
 from lorasmith.errors import ConfigError
 
@@ -46,7 +47,7 @@ def test_all_81_flags_of_the_script_are_in_the_table() -> None:
 @pytest.mark.parametrize("flag", REFERENCE_FLAGS.values(), ids=list(REFERENCE_FLAGS))
 def test_every_flag_leads_to_an_option_or_says_what_to_do(flag: ReferenceFlag) -> None:
     assert all(path in options() for path in flag.paths)
-    assert bool(flag.paths) == (flag.status not in ("advice", "refused"))
+    assert bool(flag.paths) == (flag.status not in ("secret", "advice", "refused"))
     assert flag.paths or len(flag.note) > 30
 
 
@@ -205,12 +206,27 @@ def test_what_cannot_be_done_is_refused_with_what_to_do(name: str) -> None:
         assert load_config([], [*IN_MANNER, f"--{name}=False"]).config.data.instance_images == Path("pictures")
 
 
-def test_a_hub_data_set_is_refused_and_a_secret_is_never_repeated() -> None:
+def test_a_hub_data_set_is_refused() -> None:
     with pytest.raises(ConfigError, match="download it"):
         load_config([], ["--dataset_name", "LinoyTsaban/3d_icon"])
-    with pytest.raises(ConfigError) as caught:
-        load_config([], ["--hub_token", "hf_secret"])
-    assert "hf_secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [["--hub_token", "hf_secret"], ["--hub-token=hf_secret"]])
+def test_a_token_travels_beside_the_config_and_is_repeated_nowhere(words: list[str]) -> None:
+    loaded = load_config([], [*IN_MANNER, "--push_to_hub", *words, "--hub_model_id=me/dog"])
+    assert (loaded.config.hub.push, loaded.config.hub.repo) == (True, "me/dog")
+    assert loaded.hub_token is not None
+    assert loaded.hub_token.get_secret_value() == "hf_secret"
+    assert any("hf auth login" in notice for notice in loaded.notices)
+    assert "hf_secret" not in repr(loaded) + str(loaded.origins) + loaded.config.model_dump_json()
+    assert "hf_secret" not in " ".join(without_secrets(["--rank", "4", *words]))
+
+
+@pytest.mark.parametrize("text", ["none", "None", ""])
+def test_no_token_is_no_token(text: str) -> None:
+    loaded = load_config([], [*IN_MANNER, f"--hub_token={text}"])
+    assert loaded.hub_token is None
+    assert not [notice for notice in loaded.notices if "hub_token" in notice]
 
 
 def test_several_abstractions_of_the_script_are_several_words() -> None:
