@@ -1,4 +1,4 @@
-"""EDM's objective and EDM's style on SDXL's noise, against diffusers' own schedulers as the reference script uses them."""
+"""EDM's objective and EDM's style on SDXL's noise, against diffusers' schedulers as the script uses them."""
 
 # diffusers is only partly typed.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -17,8 +17,13 @@ from lorasmith.models.sdxl.noise import noise_schedule
 from lorasmith.objectives.choice import objective_for
 from lorasmith.objectives.edm import EdmObjective
 
-PLAYGROUND = {"_class_name": "EDMDPMSolverMultistepScheduler", "sigma_data": 0.5, "sigma_min": 0.002, "sigma_max": 80.0}
-SDXL = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+PLAYGROUND: dict[str, Any] = {
+    "_class_name": "EDMDPMSolverMultistepScheduler",
+    "sigma_data": 0.5,
+    "sigma_min": 0.002,
+    "sigma_max": 80.0,
+}
+SDXL: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 PREDICTIONS: tuple[PredictionType, ...] = ("epsilon", "v_prediction")
 TIMESTEPS = torch.tensor([0, 3, 250, 499, 750, 998, 999])
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lorasmith.config.base import ModelConfig
-from lorasmith.models.family import Conditioning, PromptEmbeddings
+from lorasmith.models.family import Conditioning, NoiseSchedule, PromptEmbeddings
 from lorasmith.models.sdxl.components import open_components
 from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.sizes import Corner, Size, SizeConditioning
@@ -107,5 +107,6 @@ def test_pictures_are_encoded_in_fp32_whatever_the_run_computes_in(tiny_base: Pa
 def test_the_noise_schedule_is_the_bases_own(tiny_base: Path, tiny_v_base: Path) -> None:
     plain, velocity = family_of(tiny_base).noise_schedule, family_of(tiny_v_base).noise_schedule
     pipeline: Any = open_pipeline(tiny_base)
+    assert isinstance(plain, NoiseSchedule)
     torch.testing.assert_close(plain.alphas_cumprod, pipeline.scheduler.alphas_cumprod)
     assert (plain.prediction_type, velocity.prediction_type) == ("epsilon", "v_prediction")

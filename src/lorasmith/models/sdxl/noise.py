@@ -77,4 +77,4 @@ def _prediction_type(config: SchedulerConfig) -> PredictionType:
             f"the base's scheduler predicts {found!r}; lorasmith trains epsilon and v_prediction", where="model.base",
             remedy="Set model.prediction if the scheduler's configuration is wrong.",
         )  # fmt: skip
-    return cast(PredictionType, found)
+    return found
