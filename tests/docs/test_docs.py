@@ -17,7 +17,7 @@ from lorasmith.config.flags import options, sections
 from lorasmith.config.load import load_arguments
 from lorasmith.config.reference_flags import REFERENCE_FLAGS
 from lorasmith.errors import StoppedError
-from lorasmith.models.sdxl import components
+from lorasmith.models import hub_files
 from lorasmith.runs.stop_signal import StopSignal
 from lorasmith.runs.train import train
 from lorasmith.testing import pictures
@@ -50,7 +50,7 @@ def reader(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(embedded, "path", lambda: tiny_base)
-    monkeypatch.setattr(components, "snapshot_download", partial(_downloaded, str(tiny_base)))
+    monkeypatch.setattr(hub_files, "snapshot_download", partial(_downloaded, str(tiny_base)))
     return tmp_path
 
 

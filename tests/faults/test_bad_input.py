@@ -74,7 +74,7 @@ def _truncated_weights(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:5000])
 
 
-def _single_file(folder: Path) -> None:
+def _zeros(folder: Path) -> None:
     (folder / "sdxl.safetensors").write_bytes(b"\0" * 64)
 
 
@@ -138,8 +138,8 @@ CASES = {
     "missing base folder": Case(
         "--model.base ./nowhere/sdxl", 3, ("there is no base at './nowhere/sdxl'", "model.base", "a folder in the")
     ),
-    "single file as base": Case(
-        "--model.base sdxl.safetensors", 3, ("sdxl.safetensors is a single file", "from_single_file"), _single_file
+    "a file of zeros as base": Case(
+        "--model.base sdxl.safetensors", 3, ("sdxl.safetensors is not a safetensors file", "model.base"), _zeros
     ),
     "folder that is no base": Case("--model.base pictures", 3, ("it has no model_index.json", "model.base")),
     "odd resolution": Case(

@@ -13,12 +13,7 @@ from lorasmith.data.examples import Example
 from lorasmith.events import Emit, Notice, ignore
 from lorasmith.models.family import EdmSchedule, NoiseSchedule
 from lorasmith.models.sdxl import cost
-from lorasmith.models.sdxl.components import (
-    check_has_weights,
-    check_is_sdxl,
-    is_on_this_machine,
-    locate_base,
-)
+from lorasmith.models.sdxl.components import check_base, locate_base
 from lorasmith.models.sdxl.noise import noise_schedule
 from lorasmith.objectives.choice import objective_for
 from lorasmith.run_folder import RunFolder
@@ -51,9 +46,7 @@ def plan_run(config: TrainConfig, emit: Emit = ignore) -> RunPlan:
 def survey(config: TrainConfig, emit: Emit = ignore) -> Survey:
     """Read the pictures and the base's small files, and plan."""
     base_folder = locate_base(config.model, with_weights=False)
-    check_is_sdxl(base_folder)
-    if is_on_this_machine(config.model):
-        check_has_weights(base_folder)
+    check_base(config.model, base_folder)
     _check_objective(config, base_folder, emit)
     resolution = config.data.resolution or cost.native_size(base_folder).height
     # Two halvings in the UNet on top of the VAE's.

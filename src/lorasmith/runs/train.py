@@ -16,6 +16,7 @@ from lorasmith.config.train import TrainConfig
 from lorasmith.errors import ConfigError, LorasmithError, ResourceError, StoppedError
 from lorasmith.event_log import EventLog
 from lorasmith.events import Emit, Event, Notice, RunEnded, RunStarted, StepDone, WorkDone, ignore
+from lorasmith.models.sdxl import components
 from lorasmith.reports.report import write_report
 from lorasmith.run_folder import RunFolder, write_json
 from lorasmith.runs.exports import export_run
@@ -96,8 +97,7 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
     }
     if config.prior is not None:
         changed["prior"] = config.prior.model_copy(update={"class_images": _absolute(config.prior.class_images)})
-    if Path(config.model.base).expanduser().is_dir():
-        changed["model"] = config.model.model_copy(update={"base": str(_absolute(Path(config.model.base)))})
+    changed["model"] = components.with_absolute_paths(config.model)
     return config.model_copy(update=changed)
 
 

@@ -1,8 +1,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # diffusers' configs are only partly typed.
-"""Owns what a training step on an SDXL base costs, from its configuration alone; loads no weights."""
+"""Owns what a training step on an SDXL base costs, read off its configs; loads no weights."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +14,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from lorasmith.models.sdxl import description
+from lorasmith.models.sdxl.components import describe
+from lorasmith.models.sdxl.description import PartFolder
 from lorasmith.sizes import Size
 
-_TEXT_FOLDERS = ("text_encoder", "text_encoder_2")
+_TEXT_FOLDERS: tuple[PartFolder, PartFolder] = ("text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,17 @@ def native_size(folder: Path) -> Size:
 
 def latent_scale(folder: Path) -> int:
     """Pixels along one side of a latent."""
-    return 2 ** (len(read_config(folder, "vae")["block_out_channels"]) - 1)
+    return description.latent_scale(read_config(folder, "vae"))
 
 
 def scheduler_config(folder: Path) -> dict[str, Any]:
     """The base's scheduler configuration."""
-    return json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    return dict(describe(folder).scheduler)
 
 
-def read_config(folder: Path, part: str) -> dict[str, Any]:
-    """A part's `config.json`."""
-    return json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
+def read_config(folder: Path, part: PartFolder) -> dict[str, Any]:
+    """A part's config: its `config.json`, or for a single file what its shapes mean."""
+    return dict(describe(folder).configs[part])
 
 
 @cache
