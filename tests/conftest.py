@@ -83,7 +83,8 @@ def small_run(
         cpu = torch.device("cpu")
         precision = resolve_precision(config.runtime.precision, cpu)
         prediction = None if config.model.prediction == "auto" else config.model.prediction
-        family = Sdxl(opened(config.model, precision.dtype), device=cpu, prediction=prediction)
+        components = opened(config.model, precision.dtype)
+        family = Sdxl(components, device=cpu, prediction=prediction, reading=config.text)
         instance = run_pictures.instance_images(config, ignore)
         sets = run_pictures.deal(config, instance, _class_images(config), config.data.resolution or 64)
         steps = config.schedule.steps or 8

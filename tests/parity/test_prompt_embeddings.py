@@ -135,10 +135,3 @@ def at_true_end(family: Sdxl, prompt: str) -> Tensor:
 def test_the_end_of_text_is_the_first_one_whatever_pads_the_prompt() -> None:
     ids = torch.tensor([[1, 5, 9, 9, 9], [1, 12, 11, 9, 0], [1, 9, 0, 0, 0]])
     assert text.end_of_text(ids, 9).tolist() == [2, 3, 1]
-
-
-def test_words_that_are_cut_off_are_counted(family: Sdxl) -> None:
-    tokenizer = family.components.tokenizer_1
-    assert text.overflow(tokenizer, "a dog") == 0
-    assert text.overflow(tokenizer, "the " * 75) == 0
-    assert text.overflow(tokenizer, "the " * 80) == 5

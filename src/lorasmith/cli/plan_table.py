@@ -30,6 +30,10 @@ def _rows(plan: RunPlan) -> Iterator[tuple[str, str]]:
         yield "phase", f"steps {phase.first}–{phase.end} {phase.name}: {rates or 'nothing trains'}"
     if plan.pivot_step is not None:
         yield "pivot", f"after step {plan.pivot_step} of {plan.steps}"
+    if plan.clip_skip:
+        yield "text", f"clip skip {plan.clip_skip}: read {plan.clip_skip} before the penultimate layer"
+    if plan.long_prompts_told:
+        yield "prompts", plan.long_prompts_told
     yield "optimizer", plan.optimizer
     for cache in plan.caches:
         yield "cache", cache

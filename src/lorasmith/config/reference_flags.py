@@ -124,7 +124,7 @@ _PARTS = (
         "Goes to the text parts that train; 0 is honoured. Without it AdamW takes the script's 5e-6.",
         condition="text parts",
     ),
-    _refused("clip_skip", "Training on an earlier hidden state is not there yet; leave it out.", is_switch=False),
+    _same("clip_skip", "text.clip_skip", "Honoured in every mode, and in every picture that is drawn."),
     _same("rank", "adapter.rank", "For the denoiser and the text encoders; alpha is the rank, as in the script."),
     _renamed("lora_dropout", "adapter.dropout"),
     _switch("use_dora", "adapter.kind", on="dora", off="lora"),

@@ -13,6 +13,7 @@ from lorasmith.config.optimizer import OptimizerConfig, ProdigyConfig, RatesConf
 from lorasmith.config.runtime import CheckpointConfig, OutputConfig, RuntimeConfig, ValidationConfig
 from lorasmith.config.schedule import ScheduleConfig
 from lorasmith.config.section import Section
+from lorasmith.config.text import TextConfig
 from lorasmith.config.tokens import TokensConfig
 
 RecipeName = Literal["object", "style", "character", "face"]
@@ -32,6 +33,9 @@ class TrainConfig(Section):
 
     prior: PriorConfig | None = None
     """Prior preservation with class images; None switches it off."""
+
+    text: TextConfig = Field(default_factory=TextConfig)
+    """How its captions and prompts are read."""
 
     tokens: TokensConfig = Field(default_factory=TokensConfig)
     """Which new words are learnt."""

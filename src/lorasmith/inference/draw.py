@@ -6,28 +6,36 @@ Noise is drawn on the CPU in fp32 from the picture's own seed, so that a batch, 
 start from the same numbers.
 """
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 import torch
 from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+from diffusers.utils.peft_utils import scale_lora_layers, unscale_lora_layers
 from PIL import Image
 from torch import Tensor, nn
 
+from lorasmith.config.text import TextConfig
+from lorasmith.inference.pipeline import text_reader
+from lorasmith.models.family import PromptEmbeddings
+from lorasmith.models.sdxl.text import TextReader
 from lorasmith.sizes import Size
 
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """What pictures drawn in one batch share. `scale` is the adapter's; None draws at the base's own size."""
+    """What pictures drawn in one batch share. `scale` is the adapter's; no size draws at the base's own."""
 
     steps: int = 25
     guidance: float = 5.0
     scale: float = 1.0
     size: Size | None = None
+    text: TextConfig = field(default_factory=TextConfig)
+    """How prompts are read: as the concept was trained with."""
 
 
 @dataclass(frozen=True)
@@ -101,23 +109,52 @@ def _draw_batch(pipeline: StableDiffusionXLPipeline, batch: Sequence[DrawRequest
 
 
 def _encoded(pipeline: StableDiffusionXLPipeline, batch: Sequence[DrawRequest]) -> dict[str, Tensor]:
-    """The pipeline's four prompt tensors, each prompt encoded alone, wherever the text encoders are."""
-    encoded = [_encoded_prompt(pipeline, request) for request in batch]
-    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-    tensors = [torch.cat(parts).to(pipeline.unet.device, pipeline.unet.dtype) for parts in zip(*encoded, strict=True)]
-    return dict(zip(names, tensors, strict=True))
+    """The pipeline's four prompt tensors, each prompt read alone and as in training, wherever the text encoders are."""
+    reader = text_reader(pipeline, batch[0].settings.text)
+    with _text_adapters_at(pipeline, batch[0].settings.scale):
+        positive = [reader.read([request.prompt]) for request in batch]
+        negative = [
+            _read_negative(pipeline, reader, request.negative_prompt, beside=prompt)
+            for request, prompt in zip(batch, positive, strict=True)
+        ]
+    length = math.lcm(*(prompt.hidden.shape[1] for prompt in (*positive, *negative)))
+    tensors = {
+        "prompt_embeds": torch.cat([_repeated(prompt.hidden, length) for prompt in positive]),
+        "negative_prompt_embeds": torch.cat([_repeated(prompt.hidden, length) for prompt in negative]),
+        "pooled_prompt_embeds": torch.cat([prompt.pooled for prompt in positive]),
+        "negative_pooled_prompt_embeds": torch.cat([prompt.pooled for prompt in negative]),
+    }
+    return {name: tensor.to(pipeline.unet.device, pipeline.unet.dtype) for name, tensor in tensors.items()}
 
 
-def _encoded_prompt(pipeline: StableDiffusionXLPipeline, request: DrawRequest) -> tuple[Tensor, ...]:
-    encoded: Any = pipeline.encode_prompt(
-        request.prompt,
-        device=pipeline.text_encoder.device,
-        num_images_per_prompt=1,
-        do_classifier_free_guidance=True,
-        negative_prompt=request.negative_prompt or None,
-        lora_scale=None if request.settings.scale == 1.0 else request.settings.scale,
-    )
-    return encoded
+def _read_negative(
+    pipeline: StableDiffusionXLPipeline, reader: TextReader, prompt: str, *, beside: PromptEmbeddings
+) -> PromptEmbeddings:
+    """A negative prompt, read as the prompt is; an empty one is zeros where the base says so."""
+    if not prompt and pipeline.config["force_zeros_for_empty_prompt"]:
+        return PromptEmbeddings(torch.zeros_like(beside.hidden), torch.zeros_like(beside.pooled))
+    return reader.read([prompt])
+
+
+def _repeated(hidden: Tensor, length: int) -> Tensor:
+    """Hidden states [1, tokens, width] over and over to `length` tokens, for which attention gives the same.
+
+    The pipeline wants prompt and negative prompt equally long and knows no mask; ComfyUI repeats them too.
+    """
+    return hidden.repeat(1, length // hidden.shape[1], 1)
+
+
+@contextmanager
+def _text_adapters_at(pipeline: StableDiffusionXLPipeline, scale: float) -> Generator[None]:
+    """The text encoders' adapters at a scale inside the block; the denoiser is told of its own."""
+    encoders = (pipeline.text_encoder, pipeline.text_encoder_2) if scale != 1.0 else ()
+    for encoder in encoders:
+        scale_lora_layers(encoder, scale)
+    try:
+        yield
+    finally:
+        for encoder in encoders:
+            unscale_lora_layers(encoder, scale)
 
 
 def _adapter_scale(settings: DrawSettings) -> dict[str, float] | None:

@@ -6,6 +6,7 @@ import torch
 from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 
 from lorasmith.config.base import ModelConfig
+from lorasmith.config.text import TextConfig
 from lorasmith.models.sdxl import text
 from lorasmith.models.sdxl.components import SdxlComponents, open_components
 from lorasmith.models.sdxl.noise import sampling_scheduler
@@ -40,6 +41,13 @@ def pipeline_from_components(components: SdxlComponents, *, device: torch.device
     for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
         network.to(device)
     return pipeline
+
+
+def text_reader(pipeline: StableDiffusionXLPipeline, config: TextConfig) -> text.TextReader:
+    """How the pipeline's prompts are read: as in training."""
+    return text.TextReader(
+        (pipeline.text_encoder, pipeline.text_encoder_2), (pipeline.tokenizer, pipeline.tokenizer_2), config
+    )
 
 
 def pool_at_end_of_text(pipeline: StableDiffusionXLPipeline) -> None:

@@ -60,8 +60,10 @@ class PromptEmbeddings:
     def split(self) -> list["PromptEmbeddings"]:
         """Each prompt's embeddings [1, its own tokens, width]."""
         lengths = self.lengths or (self.hidden.shape[1],) * len(self.hidden)
-        rows = zip(self.hidden.split(1), self.pooled.split(1), lengths, strict=True)
-        return [PromptEmbeddings(hidden[:, :length], pooled) for hidden, pooled, length in rows]
+        return [
+            PromptEmbeddings(self.hidden[row : row + 1, :length], self.pooled[row : row + 1])
+            for row, length in enumerate(lengths)
+        ]
 
 
 def stack_prompts(parts: Sequence[PromptEmbeddings]) -> PromptEmbeddings:

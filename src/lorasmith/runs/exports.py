@@ -110,7 +110,7 @@ def _card_pictures(
     settings = config.validation.model_copy(update={"prompts": prompts})
     sampler = ValidationSampler(
         prepared.pipeline, vocabulary_of(config), settings, folder.samples,
-        seed=config.runtime.seed, size=prepared.size, base=plan.base,
+        seed=config.runtime.seed, size=prepared.size, base=plan.base, text=config.text,
     )  # fmt: skip
     drawn = sampler.already_drawn(plan.steps)
     if drawn is None:

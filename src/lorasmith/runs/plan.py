@@ -1,7 +1,7 @@
 """Owns finding out what a run will do without loading any weights: the use case behind `--dry-run`."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,16 +10,22 @@ from lorasmith.adapters.attach import denoiser_targets
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.class_images import class_images as class_image_files
 from lorasmith.data.examples import Example
+from lorasmith.data.wording import shown
+from lorasmith.errors import DataError
 from lorasmith.events import Emit, Notice, ignore
 from lorasmith.models.family import EdmSchedule, NoiseSchedule
+from lorasmith.models.long_prompts import MOST_CHUNKS, long_prompt, room
 from lorasmith.models.sdxl import cost
 from lorasmith.models.sdxl.components import check_base, locate_base
 from lorasmith.models.sdxl.noise import noise_schedule
+from lorasmith.models.sdxl.text import check_clip_skip, open_tokenizer
 from lorasmith.objectives.choice import objective_for
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs import pictures
 from lorasmith.sizes import Size
-from lorasmith.training.plan import BaseFacts, Facts, RunPlan, make_plan
+from lorasmith.tokens.attach import add_to_tokenizer
+from lorasmith.training.assemble import vocabulary_of
+from lorasmith.training.plan import BaseFacts, Facts, PromptFacts, RunPlan, make_plan
 from lorasmith.training.precision import Precision, resolve_device, resolve_precision
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -48,6 +54,7 @@ def survey(config: TrainConfig, emit: Emit = ignore) -> Survey:
     base_folder = locate_base(config.model, with_weights=False)
     check_base(config.model, base_folder)
     _check_objective(config, base_folder, emit)
+    check_clip_skip(config.text.clip_skip, cost.text_layers(base_folder))
     resolution = config.data.resolution or cost.native_size(base_folder).height
     # Two halvings in the UNet on top of the VAE's.
     pictures.check_resolution(resolution, multiple=4 * cost.latent_scale(base_folder))
@@ -89,7 +96,26 @@ def gather_facts(config: TrainConfig, instance: tuple[Example, ...], base_folder
         device=device.type,
         precision=precision.name,
         device_flops=measured_flops(device, precision) * _SHARE_OF_PEAK,
+        prompts=_prompt_facts(config, instance, base_folder),
     )
+
+
+def _prompt_facts(config: TrainConfig, instance: tuple[Example, ...], base_folder: Path) -> PromptFacts:
+    """The run's different prompts, and those that are longer than is read at once; refuses books."""
+    vocabulary, tokenizer = vocabulary_of(config), open_tokenizer(base_folder)
+    add_to_tokenizer(tokenizer, vocabulary.tokens, rows_in_table=len(tokenizer))
+    class_prompts = (config.prior.class_prompt,) if config.prior else ()
+    captions = dict.fromkeys([*(one.caption for one in instance), *class_prompts, *config.validation.prompts])
+    found = [(caption, long_prompt(tokenizer, vocabulary.expand(caption))) for caption in captions]
+    long = [replace(one, prompt=shown(text), unread_text=shown(one.unread_text)) for text, one in found if one]
+    books = [one for one in long if one.chunks > MOST_CHUNKS]
+    if books and config.text.long_prompts == "chunks":
+        raise DataError(
+            f"a prompt of {books[0].tokens} tokens makes {books[0].chunks} chunks, and {MOST_CHUNKS} are the most: "
+            f"{books[0].prompt}",
+            where="text.long_prompts", remedy="Shorten it, or cut long prompts.",
+        )  # fmt: skip
+    return PromptFacts(len(captions), room(tokenizer), tuple(long))
 
 
 def class_image_folder(config: TrainConfig) -> Path:

@@ -11,9 +11,9 @@ from lorasmith.config.train import TrainConfig
 from lorasmith.data.buckets import targets_of
 from lorasmith.data.examples import Draw, Example
 from lorasmith.data.order import fixed_draws
+from lorasmith.data.wording import counted
 from lorasmith.events import Emit, Notice
 from lorasmith.inference.pipeline import pipeline_from_components
-from lorasmith.models.sdxl import text
 from lorasmith.models.sdxl.components import open_components
 from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.run_folder import RunFolder
@@ -23,8 +23,11 @@ from lorasmith.runs.sampling import ValidationSampler, draw_class_images
 from lorasmith.sizes import Size
 from lorasmith.training.assemble import assemble, vocabulary_of
 from lorasmith.training.loop import Training
+from lorasmith.training.plan import RunPlan
 from lorasmith.training.precision import resolve_device, resolve_precision
 from lorasmith.training.validation import RunValidation
+
+_LONG_PROMPTS_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit
     _set_up_torch(config)
     components = open_components(config.model, dtype=precision.dtype)
     prediction = None if config.model.prediction == "auto" else config.model.prediction
-    family = Sdxl(components, device=device, prediction=prediction)
+    family = Sdxl(components, device=device, prediction=prediction, reading=config.text)
     if config.runtime.gradient_checkpointing:
         components.unet.enable_gradient_checkpointing()
     pipeline = pipeline_from_components(components, device=device)
@@ -53,11 +56,11 @@ def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit
     sets = pictures.deal(config, surveyed.instance, class_examples, surveyed.resolution)
     training = assemble(config, family, sets, steps=surveyed.plan.steps, precision=precision)
     fixed = fixed_draws(sets.held_out, targets_of(surveyed.resolution, buckets=config.data.buckets))
-    _tell_what_is_cut_off(config, training, emit)
+    _tell_of_long_prompts(surveyed.plan, emit)
     _encode_pictures(config, training, fixed, emit)
     sampler = ValidationSampler(
         pipeline, vocabulary_of(config), config.validation, folder.samples,
-        seed=config.runtime.seed, size=size, base=surveyed.plan.base,
+        seed=config.runtime.seed, size=size, base=surveyed.plan.base, text=config.text,
     )  # fmt: skip
     validation = RunValidation(
         training,
@@ -80,17 +83,22 @@ def _class_images(
     if config.prior is None:
         return ()
     folder = class_image_folder(config)
-    draw_class_images(pipeline, config.prior, folder, seed=config.runtime.seed, size=size, emit=emit)
+    draw_class_images(pipeline, config, folder, size=size, emit=emit)
     return pictures.class_images(config, folder)
 
 
-def _tell_what_is_cut_off(config: TrainConfig, training: Training, emit: Emit) -> None:
-    """Name the prompts that are longer than the text encoders read; what is past their length teaches nothing."""
-    vocabulary, tokenizer = vocabulary_of(config), training.family.text_encoders[0].tokenizer
-    for prompt in (*training.captions, *config.validation.prompts):
-        cut = text.overflow(tokenizer, vocabulary.expand(prompt))
-        if cut:
-            emit(Notice(f"the last {cut} tokens of this prompt are not read, it is too long: {prompt}"))
+def _tell_of_long_prompts(plan: RunPlan, emit: Emit) -> None:
+    """Say which prompts are longer than is read at once, and what becomes of them; all of them are in the plan."""
+    if not plan.long_prompts:
+        return
+    emit(Notice(f"{plan.long_prompts_told}."))
+    if plan.long_prompts_are == "chunks":
+        return
+    for one in plan.long_prompts[:_LONG_PROMPTS_NAMED]:
+        emit(Notice(f'not read, the last {counted(one.unread, "token")}: "{one.unread_text}" of "{one.prompt}"'))
+    more = len(plan.long_prompts) - _LONG_PROMPTS_NAMED
+    if more > 0:
+        emit(Notice(f"and {more} more, in plan.json"))
 
 
 def _encode_pictures(config: TrainConfig, training: Training, besides: tuple[Draw, ...], emit: Emit) -> None:

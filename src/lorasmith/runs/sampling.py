@@ -10,8 +10,9 @@ from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
 from lorasmith import rng
-from lorasmith.config.data import PriorConfig
 from lorasmith.config.runtime import ValidationConfig
+from lorasmith.config.text import TextConfig
+from lorasmith.config.train import TrainConfig
 from lorasmith.data.class_images import draw_missing_class_images
 from lorasmith.events import Emit, SamplesReady
 from lorasmith.inference.draw import DrawRequest, DrawSettings, draw
@@ -31,6 +32,7 @@ class ValidationSampler:
     seed: int
     size: Size
     base: str
+    text: TextConfig
 
     def draw(self, step: int) -> SamplesReady:
         """Draw `count` pictures of each prompt after `step` finished updates."""
@@ -56,17 +58,21 @@ class ValidationSampler:
         return SamplesReady(step, tuple(self._paths(step)), tuple(prompt for prompt, _ in self._wanted))
 
     def _request(self, prompt: str, place: int) -> DrawRequest:
-        settings = DrawSettings(steps=self.config.steps, guidance=self.config.guidance, size=self.size)
+        wanted = self.config
+        settings = DrawSettings(steps=wanted.steps, guidance=wanted.guidance, size=self.size, text=self.text)
         # 32 bits, so that the seed in the picture's metadata can be typed into any program.
         seed = rng.key(self.seed, "samples", prompt, place) % 2**32
         return DrawRequest(self.vocabulary.expand(prompt), seed, settings=settings)
 
 
 def draw_class_images(
-    pipeline: StableDiffusionXLPipeline, prior: PriorConfig, folder: Path, *, seed: int, size: Size, emit: Emit
+    pipeline: StableDiffusionXLPipeline, config: TrainConfig, folder: Path, *, size: Size, emit: Emit
 ) -> int:
-    """Draw with the base itself what is missing of the class images; how many that were."""
-    settings = DrawSettings(steps=prior.sample_steps, guidance=prior.guidance, size=size)
+    """Draw with the base itself what is missing of the class images; how many that were (none without `prior`)."""
+    prior, seed = config.prior, config.runtime.seed
+    if prior is None:
+        return 0
+    settings = DrawSettings(steps=prior.sample_steps, guidance=prior.guidance, size=size, text=config.text)
 
     def draw_these(indices: Sequence[int]) -> list[Image.Image]:
         requests = [

@@ -17,7 +17,8 @@ def resume_facts(config: TrainConfig, family: DiffusionFamily, examples: Sequenc
     pictures = {
         f"{_PICTURE}{example.role} {example.id}": _short_hash(example.content + example.caption) for example in examples
     }
-    return {"base": config.model.base, **base, **pictures}
+    text = f"clip_skip {config.text.clip_skip}, long_prompts {config.text.long_prompts}"
+    return {"base": config.model.base, **base, "text": text, **pictures}
 
 
 def refuse_changes(then: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lorasmith.config.optimizer import AdamWConfig, ProdigyConfig, RatesConfig
+from lorasmith.config.text import LongPrompts
 from lorasmith.config.train import TrainConfig
+from lorasmith.models.long_prompts import LongPrompt
 from lorasmith.sizes import Size
 from lorasmith.training.phases import NEW_TOKENS, TEXT_ENCODERS, PartName, PhaseSchedule
 
@@ -38,6 +40,15 @@ class BaseFacts:
 
 
 @dataclass(frozen=True)
+class PromptFacts:
+    """The run's different prompts: how many, how many tokens are read at once, and the longer ones."""
+
+    count: int
+    room: int
+    long: tuple[LongPrompt, ...]
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the plan depends on besides the config: pictures, base and machine."""
 
@@ -51,6 +62,7 @@ class Facts:
     device: str
     precision: str
     device_flops: float
+    prompts: PromptFacts
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,11 @@ class RunPlan:
     validation_steps: tuple[int, ...]
     memory_bytes: int
     seconds: float
+    clip_skip: int
+    long_prompts: tuple[LongPrompt, ...]
+    long_prompts_are: LongPrompts
+    long_prompts_told: str
+    """How many they are and what becomes of them, in words; empty when there are none."""
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain data."""
@@ -129,6 +146,10 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
         validation_steps=validation_steps(config, steps),
         memory_bytes=_memory(config, facts),
         seconds=_seconds(config, facts, steps),
+        clip_skip=config.text.clip_skip,
+        long_prompts=facts.prompts.long,
+        long_prompts_are=config.text.long_prompts,
+        long_prompts_told=_told_of_long_prompts(config, facts.prompts),
     )
 
 
@@ -235,6 +256,18 @@ def _caches(config: TrainConfig) -> tuple[str, ...]:
     else:
         prompts = "prompts: encoded once"
     return latents, prompts
+
+
+def _told_of_long_prompts(config: TrainConfig, prompts: PromptFacts) -> str:
+    if not prompts.long:
+        return ""
+    told = f"{len(prompts.long)} of {prompts.count} prompts are longer than {prompts.room} tokens"
+    match config.text.long_prompts:
+        case "cut":
+            unread = sum(one.unread for one in prompts.long)
+            return f"{told} and are cut: {unread} tokens are not read (text.long_prompts = chunks reads them)"
+        case "chunks":
+            return f"{told} and are read in chunks, up to {max(one.chunks for one in prompts.long)} of them"
 
 
 def _memory(config: TrainConfig, facts: Facts) -> int:

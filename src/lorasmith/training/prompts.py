@@ -1,5 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
-# torch's `split` is only partly typed.
 """Owns the embeddings of a run's prompts: encoded again only while something that changes them trains."""
 
 from collections.abc import Sequence
@@ -51,6 +49,4 @@ class PromptBook:
     def _encode(self, prompts: Sequence[str]) -> dict[str, PromptEmbeddings]:
         if not prompts:
             return {}
-        together = self._family.encode_prompts(prompts)
-        rows = zip(together.hidden.split(1), together.pooled.split(1), strict=True)
-        return {prompt: PromptEmbeddings(*row) for prompt, row in zip(prompts, rows, strict=True)}
+        return dict(zip(prompts, self._family.encode_prompts(prompts).split(), strict=True))

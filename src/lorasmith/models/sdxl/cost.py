@@ -52,6 +52,12 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
     return dict(describe(folder).scheduler)
 
 
+def text_layers(folder: Path) -> tuple[int, int]:
+    """How many layers each text encoder has."""
+    first, second = (int(read_config(folder, name)["num_hidden_layers"]) for name in _TEXT_FOLDERS)
+    return first, second
+
+
 def read_config(folder: Path, part: PartFolder) -> dict[str, Any]:
     """A part's config: its `config.json`, or for a single file what its shapes mean."""
     return dict(describe(folder).configs[part])

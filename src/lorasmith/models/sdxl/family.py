@@ -9,6 +9,7 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from lorasmith.config.text import TextConfig
 from lorasmith.models.family import (
     Conditioning,
     LatentDistribution,
@@ -33,9 +34,15 @@ class Sdxl:
     """An SDXL base on a device, frozen, pooling at the true end of text. See `DiffusionFamily`."""
 
     def __init__(
-        self, components: SdxlComponents, *, device: torch.device, prediction: PredictionType | None = None
+        self,
+        components: SdxlComponents,
+        *,
+        device: torch.device,
+        prediction: PredictionType | None = None,
+        reading: TextConfig | None = None,
     ) -> None:
         self.components = components
+        self.reading = reading or TextConfig()
         self.device = device
         self.noise_schedule = noise_schedule(components.scheduler_config, prediction)
         for module in self._modules():
@@ -45,6 +52,7 @@ class Sdxl:
             (components.text_encoder_2, components.tokenizer_2),
         ):
             text.pool_at_end_of_text(encoder, cast(int, tokenizer.eos_token_id))
+        text.check_clip_skip(self.reading.clip_skip, self.text_reader.layers)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -61,6 +69,14 @@ class Sdxl:
         return (
             TokenizedEncoder("text_encoder_1", self.components.text_encoder_1, self.components.tokenizer_1),
             TokenizedEncoder("text_encoder_2", self.components.text_encoder_2, self.components.tokenizer_2),
+        )
+
+    @property
+    def text_reader(self) -> text.TextReader:
+        """How this base reads prompts, here and in a pipeline that draws with it."""
+        parts = self.components
+        return text.TextReader(
+            (parts.text_encoder_1, parts.text_encoder_2), (parts.tokenizer_1, parts.tokenizer_2), self.reading
         )
 
     @property
@@ -85,10 +101,7 @@ class Sdxl:
 
     def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeddings:
         """Prompts to embeddings on the base's device; gradients reach new tokens and adapters that train."""
-        parts = self.components
-        ids = (text.tokenize(parts.tokenizer_1, prompts), text.tokenize(parts.tokenizer_2, prompts))
-        embeddings = text.encode((parts.text_encoder_1, parts.text_encoder_2), ids)
-        return PromptEmbeddings(embeddings.hidden.to(self.device), embeddings.pooled.to(self.device))
+        return self.text_reader.read(prompts).to(self.device)
 
     def time_ids(self, sizes: Sequence[SizeConditioning]) -> Tensor:
         """Size conditioning [B, 6], exact in fp32 (bf16 would round 3023 to 3024)."""
@@ -101,6 +114,7 @@ class Sdxl:
             noisy_latents.to(dtype),
             times,
             encoder_hidden_states=conditioning.prompts.hidden.to(dtype),
+            encoder_attention_mask=conditioning.prompts.attention_mask,
             added_cond_kwargs={"text_embeds": conditioning.prompts.pooled.to(dtype), "time_ids": conditioning.time_ids},
             return_dict=False,
         )
