@@ -10,14 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from lorasmith.adapters.attach import (
-    AdapterKind,
-    AdapterShape,
-    attach_adapter,
-    denoiser_targets,
-    text_encoder_targets,
-    up_weights,
-)
+from lorasmith.adapters.attach import attach_adapter, up_weights
+from lorasmith.adapters.shape import AdapterKind, AdapterShape, denoiser_targets, text_encoder_targets
 from lorasmith.export import AdapterWeights, ConceptRows, ExportInfo, NewTokenRows, adapter_weights
 from lorasmith.sizes import Size
 from lorasmith.testing import open_pipeline, tiny_pipeline

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from lorasmith.adapters.attach import denoiser_targets, text_encoder_targets
+from lorasmith.adapters.shape import denoiser_targets, text_encoder_targets
 from lorasmith.errors import DataError
 from lorasmith.export import AdapterWeights, ModuleAdapter, Part, PartAdapter
 from lorasmith.export.diffusers_format import diffusers_tensors

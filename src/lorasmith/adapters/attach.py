@@ -3,8 +3,6 @@
 """Owns putting peft adapters on the parts of a base and naming their parameters; knows no optimizer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
@@ -12,36 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from lorasmith import rng
-from lorasmith.errors import DataError
-
-AdapterKind = Literal["lora", "dora"]
-DenoiserTargets = Literal["attention", "attention+feed-forward"]
-
-# The reference's set: every attention's four linears (560 in SDXL's UNet).
-_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
-_TEXT_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
-
-
-@dataclass(frozen=True)
-class AdapterShape:
-    """What an adapter is: its kind, size, scale and where it sits."""
-
-    kind: AdapterKind
-    rank: int
-    alpha: float
-    dropout: float
-    targets: tuple[str, ...]
-
-
-def denoiser_targets(targets: DenoiserTargets) -> tuple[str, ...]:
-    """The endings of the denoiser's module names that get an adapter."""
-    return _ATTENTION if targets == "attention" else (*_ATTENTION, *_FEED_FORWARD)
-
-
-def text_encoder_targets() -> tuple[str, ...]:
-    """The endings of a text encoder's module names that get an adapter."""
-    return _TEXT_ATTENTION
+from lorasmith.adapters.shape import AdapterShape, adapted_ranks, rank_patterns
 
 
 def attach_adapter(part: nn.Module, shape: AdapterShape, *, seed: int, name: str) -> dict[str, nn.Parameter]:
@@ -50,19 +19,11 @@ def attach_adapter(part: nn.Module, shape: AdapterShape, *, seed: int, name: str
     The down-weights start normal with standard deviation 1/rank and the up-weights at zero, as in the reference, so
     that an untrained adapter changes nothing. Drawn from (seed, part): the same run starts the same way everywhere.
     """
-    config = LoraConfig(
-        r=shape.rank,
-        lora_alpha=shape.alpha,  # pyright: ignore[reportArgumentType]  # peft takes fractions as well
-        lora_dropout=shape.dropout,
-        target_modules=list(shape.targets),
-        init_lora_weights="gaussian",
-        use_dora=shape.kind == "dora",
-    )
+    linears = (path for path, module in part.named_modules() if isinstance(module, nn.Linear))
+    config = _peft_config(shape, adapted_ranks(linears, shape, name=name))
     with rng.scoped_seed(seed, "adapter", name):
         inject_adapter_in_model(config, part)
     parameters = adapter_parameters(part)
-    if not parameters:
-        raise DataError(f"no module of {name} is called {', '.join(shape.targets)}", remedy="Choose other targets.")
     for parameter in parameters.values():
         # bf16 masters lose small updates; peft creates them in the base's dtype (diffusers' script trains those).
         parameter.data = parameter.data.float()
@@ -92,3 +53,18 @@ def set_dropout_active(part: nn.Module, *, active: bool) -> None:
     for module in part.modules():
         if isinstance(module, LoraLayer):
             module.train(active)  # LoRA asks the dropout for its mode, DoRA asks the layer
+
+
+def _peft_config(shape: AdapterShape, ranks: Mapping[str, int]) -> LoraConfig:
+    """The layers by name, so that exactly those get an adapter; alpha follows each block's rank."""
+    patterns = rank_patterns(ranks, usual=shape.rank)
+    return LoraConfig(
+        r=shape.rank,
+        lora_alpha=shape.alpha,  # pyright: ignore[reportArgumentType]  # peft takes fractions as well
+        rank_pattern=patterns,
+        alpha_pattern={block: shape.alpha * rank / shape.rank for block, rank in patterns.items()},  # pyright: ignore[reportArgumentType]
+        lora_dropout=shape.dropout,
+        target_modules=list(ranks),
+        init_lora_weights="gaussian",
+        use_dora=shape.kind == "dora",
+    )

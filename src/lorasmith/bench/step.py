@@ -204,7 +204,7 @@ def _result(
     device, latents = after.family.device, after.batches.batch_at(0).latents.mean
     scale = latent_scale(base)
     size = Size(latents.shape[2] * scale, latents.shape[3] * scale)
-    cost = step_cost(base, size, ("to_q", "to_k", "to_v", "to_out.0"))
+    cost = step_cost(base, size)
     flops = measured_flops(device, after.precision)
     median_after = statistics.median(seconds[AFTER])
     return BenchResult(

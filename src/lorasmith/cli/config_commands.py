@@ -73,6 +73,9 @@ def _toml_value(path: str, value: object) -> str:
         case tuple():
             parts = cast("tuple[str, ...]", value)
             return f"[{', '.join(_toml_text(part) for part in parts)}]"
+        case dict():
+            entries = cast("dict[str, int]", value)
+            return f"{{{', '.join(f'{_toml_text(name)} = {number}' for name, number in entries.items())}}}"
         case _:
             return _toml_text(str(value))
 

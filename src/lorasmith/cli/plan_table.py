@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lorasmith.cli.run_view import clock_text
 from lorasmith.cli.talk import give
-from lorasmith.training.plan import RunPlan
+from lorasmith.training.plan import PlannedAdapter, RunPlan
 
 _LABEL_WIDTH = 12
 
@@ -34,6 +34,8 @@ def _rows(plan: RunPlan) -> Iterator[tuple[str, str]]:
         yield "text", f"clip skip {plan.clip_skip}: read {plan.clip_skip} before the penultimate layer"
     if plan.long_prompts_told:
         yield "prompts", plan.long_prompts_told
+    for adapter in plan.adapters:
+        yield "adapter", _adapter(adapter)
     yield "optimizer", plan.optimizer
     for cache in plan.caches:
         yield "cache", cache
@@ -56,6 +58,14 @@ def _steps(plan: RunPlan) -> str:
         batch += f" × {plan.gradient_accumulation} accumulated"
     pictures = f"{plan.instance_images} pictures × {plan.repeats} repeats ÷ {batch} = {plan.steps_per_epoch} steps"
     return f"{plan.steps} ({plan.epochs:.3g} epochs; {pictures} an epoch)"
+
+
+def _adapter(adapter: PlannedAdapter) -> str:
+    kind = "DoRA" if adapter.kind == "dora" else "LoRA"
+    ranks = f"rank {', '.join(map(str, adapter.ranks))}"
+    megabytes = adapter.parameters * 4 / 1e6
+    size = f"{adapter.parameters:,} numbers ({megabytes:.1f} MB)"
+    return f"{adapter.part}: {kind} {ranks}, {adapter.layers} layers, {size}"
 
 
 def _several(steps: tuple[int, ...]) -> str:

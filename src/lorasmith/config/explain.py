@@ -63,7 +63,7 @@ def _problem(detail: ErrorDetails, origins: Mapping[str, Origin]) -> Problem:
     path = _path(detail["loc"])
     if not path:
         return _rule_problem(detail, origins)
-    where = origins.get(path)
+    where = origins.get(path) or next((origins[table] for table in origins if path.startswith(f"{table}.")), None)
     return Problem(f"{path} is {_shown(detail['input'])} and {_demand(detail)}", str(where) if where else None)
 
 

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from lorasmith.config.section import OneValuePerFlag
 from lorasmith.config.train import TrainConfig
 
-Kind = Literal["switch", "integer", "number", "text", "path", "choice", "texts", "section"]
+Kind = Literal["switch", "integer", "number", "text", "path", "choice", "texts", "table", "section"]
 
 HELP_WIDTH = 100
 _KINDS: Mapping[object, Kind] = {bool: "switch", int: "integer", float: "number", str: "text", Path: "path"}
@@ -25,6 +25,7 @@ _PLACEHOLDERS: Mapping[Kind, str] = {
     "text": "TEXT",
     "path": "PATH",
     "texts": "TEXT[,TEXT…]",
+    "table": "NAME=N[,NAME=N…]",
     "section": "none",
 }
 
@@ -90,6 +91,8 @@ def as_text(value: object) -> str:
             return "true" if value else "false"
         case tuple():
             return ",".join(str(part) for part in value) or "none"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        case dict():
+            return ",".join(f"{name}={number}" for name, number in value.items()) or "none"  # pyright: ignore[reportUnknownVariableType]
         case float():
             return f"{value:g}"
         case _:
@@ -217,6 +220,8 @@ def _kind(inner: Any) -> Kind:
         return "choice"
     if get_origin(inner) is tuple:
         return "texts"
+    if get_origin(inner) is dict:
+        return "table"
     return _KINDS[inner]
 
 
@@ -234,6 +239,8 @@ def _wanted(option: Option) -> str:
             return "a path"
         case "texts":
             return "a text or a list of texts"
+        case "table":
+            return "names with whole numbers, such as mid_block=32"
         case "choice":
             return "one of " + ", ".join(option.choices)
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from pydantic import SecretStr, ValidationError
 
@@ -127,7 +128,25 @@ def _read_file(file: Path) -> Reading:
         leaves = read_toml(file)
     except LorasmithError as error:
         return Reading(problems=error.problems)
-    return sum((_read_leaf(leaf, Origin("file", f"{file}:{leaf.line}")) for leaf in leaves), Reading())
+    return sum((_read_leaf(leaf, Origin("file", f"{file}:{leaf.line}")) for leaf in _with_tables(leaves)), Reading())
+
+
+def _with_tables(leaves: Sequence[TomlLeaf]) -> Iterator[TomlLeaf]:
+    """The leaves, those below an option that is a table gathered into one where the first of them was said."""
+    tables = [option.path for option in options().values() if option.kind == "table"]
+    gathered: dict[str, TomlLeaf] = {}
+    for leaf in leaves:
+        path = next((path for path in tables if leaf.within(path) is not None), None)
+        if path is None and leaf.path in tables and leaf.value is TABLE:
+            path = leaf.path
+        if path is None:
+            yield leaf
+            continue
+        first = gathered.setdefault(path, TomlLeaf(path, dict[str, object](), leaf.line))
+        name = leaf.within(path)
+        if name is not None and leaf.value is not TABLE:
+            cast("dict[str, object]", first.value)[name] = leaf.value
+    yield from gathered.values()
 
 
 def _read_recipe(chosen: Setting | None) -> Reading:
@@ -135,7 +154,7 @@ def _read_recipe(chosen: Setting | None) -> Reading:
         return Reading()
     name = str(chosen.value)
     origin = Origin("recipe", f"recipe {name}")
-    leaves = read_toml(recipe_file(name))
+    leaves = _with_tables(read_toml(recipe_file(name)))
     return sum((_read_leaf(leaf, origin) for leaf in leaves), Reading((Setting("recipe", name, chosen.origin),)))
 
 
@@ -171,7 +190,7 @@ def _read_dotted(flags: Sequence[Flag]) -> Reading:
     said: defaultdict[tuple[str, str], list[Flag]] = defaultdict(list)
     for number, flag in enumerate(flags):
         if isinstance(flag.target, Option):
-            apart = "" if flag.target.kind == "texts" else f"{number}"
+            apart = "" if flag.target.kind in ("texts", "table") else f"{number}"
             said[flag.target.path, apart].append(flag)
     return sum((_read_option(same) for same in said.values()), Reading())
 

@@ -147,6 +147,8 @@ def _conditional(use: ReferenceUse, layers: Layers) -> Reading:
             return _without_effect(use, "prior preservation is off; --with_prior_preservation switches it on")
         case "prodigy" if layers.variant("optimizer") != "prodigy":
             return _without_effect(use, f"the optimizer is {layers.variant('optimizer')}")
+        case "blocks" if layers.value("adapter.b_lora"):
+            return _without_effect(use, "B-LoRA names its blocks itself")
         case "text parts":
             return _text_rate(use, layers)
         case _:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Status = Literal["same", "renamed", "split", "secret", "advice", "refused"]
-Condition = Literal["always", "prior", "prodigy", "text parts", "folder"]
+Condition = Literal["always", "prior", "prodigy", "blocks", "text parts", "folder"]
 
 MANNER_FLAGS = ("pretrained_model_name_or_path", "instance_data_dir", "dataset_name")
 
@@ -127,9 +127,15 @@ _PARTS = (
     _same("clip_skip", "text.clip_skip", "Honoured in every mode, and in every picture that is drawn."),
     _same("rank", "adapter.rank", "For the denoiser and the text encoders; alpha is the rank, as in the script."),
     _renamed("lora_dropout", "adapter.dropout"),
-    _switch("use_dora", "adapter.kind", on="dora", off="lora"),
-    _refused("use_blora", "Training single blocks (B-LoRA) is not there yet.", is_switch=True),
-    _refused("lora_unet_blocks", "Training single blocks is not there yet; see --adapter.targets."),
+    _switch("use_dora", "adapter.kind", "On the text encoders too, as in the script; exported baked as well.",
+            on="dora", off="lora"),
+    _switch("use_blora", "adapter.b_lora", "Content and style are exported alone too; overrides --lora_unet_blocks."),
+    _renamed(
+        "lora_unet_blocks",
+        "adapter.blocks",
+        "Whole names of blocks with or without `unet.` in front; only that is stripped. An unknown block is refused.",
+        "blocks",
+    ),
 )
 
 _OPTIMIZER_AND_SCHEDULE = (

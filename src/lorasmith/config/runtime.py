@@ -82,3 +82,6 @@ class OutputConfig(Section):
 
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     """Precision of the exported adapter."""
+
+    baked_rank: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Rank of the plain LoRA that a DoRA is baked into for other programs; None: twice the adapter's, 0: none."""

@@ -28,6 +28,10 @@ class TomlLeaf:
     value: object
     line: int
 
+    def within(self, path: str) -> str | None:
+        """The rest of this leaf's path if it lies below another."""
+        return self.path.removeprefix(f"{path}.") if self.path.startswith(f"{path}.") else None
+
 
 def read_toml(path: Path) -> tuple[TomlLeaf, ...]:
     """Every value of the file.

@@ -95,6 +95,13 @@ class TrainConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def one_option_names_the_blocks(self) -> Self:
+        """Two answers to which blocks are trained would leave one of them out."""
+        if self.adapter.b_lora and self.adapter.blocks:
+            raise ValueError("adapter.b_lora names its two blocks itself; leave adapter.blocks out, or adapter.b_lora")
+        return self
+
+    @model_validator(mode="after")
     def abstractions_are_different_words(self) -> Self:
         """Each abstraction is one word without white space, and none is named twice."""
         words = self.tokens.abstractions

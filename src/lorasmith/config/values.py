@@ -29,6 +29,8 @@ def from_texts(option: Option, texts: Sequence[str]) -> object:
     """The value said by one or, for lists, several texts. Raises UnreadableValueError."""
     if option.kind == "texts":
         return tuple(part for text in texts for part in _parts(option, text))
+    if option.kind == "table":
+        return _table(option, [part for text in texts for part in _parts(option, text)])
     return _from_text(option, texts[-1])
 
 
@@ -45,6 +47,10 @@ def from_toml(option: Option, value: object) -> object:
             return value
         case ("texts", list()) if all(isinstance(part, str) for part in cast("list[object]", value)):
             return tuple(cast("list[str]", value))
+        case ("table", str()):
+            return from_texts(option, [value])
+        case ("table", dict()) if all(type(number) is int for number in cast("dict[str, object]", value).values()):
+            return cast("dict[str, int]", value)
         case (_, str()) if option.optional and _is_none(value):
             return None
         case _:
@@ -63,7 +69,7 @@ def _from_text(option: Option, text: str) -> object:
             return _integer(option, text)
         case "number":
             return _number(option, text)
-        case "text" | "texts":
+        case "text" | "texts" | "table":
             return text
         case "path":
             return _path(option, text)
@@ -79,6 +85,17 @@ def _parts(option: Option, text: str) -> tuple[str, ...]:
     if not option.splits_at_commas:
         return (text,)
     return tuple(part.strip() for part in text.split(","))
+
+
+def _table(option: Option, parts: Sequence[str]) -> dict[str, int]:
+    """Names with numbers, each name once: `mid_block=32`."""
+    table: dict[str, int] = {}
+    for part in parts:
+        name, equals, number = (piece.strip() for piece in part.rpartition("="))
+        if not (name and equals) or table.get(name, number) != number:
+            raise UnreadableValueError(option, part, "Name each once, with = and a number behind it.")
+        table[name] = _integer(option, number)
+    return table
 
 
 def _switch(option: Option, text: str) -> bool:

@@ -8,10 +8,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor
 
+from lorasmith.adapters.shape import is_inside, rank_patterns
 from lorasmith.errors import DataError
 from lorasmith.export.kohya_names import with_text_model
 from lorasmith.export.weights import AdapterWeights, ModuleAdapter, Part, PartAdapter
@@ -65,43 +67,86 @@ def read_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> 
         if match is None:
             raise DataError(f"{name} is not a tensor of diffusers' LoRA format.")
         found.setdefault(parts[match[1]], {}).setdefault(match[2], {})[match[3]] = tensor
-    settings = numbers_said(header)
+    said = alphas_said(header)
     return {
-        part: {path: _module(path, pieces, settings, PREFIXES[part]) for path, pieces in modules.items()}
+        part: {path: _module(path, pieces, said.get(part), PREFIXES[part]) for path, pieces in modules.items()}
         for part, modules in found.items()
     }
 
 
-def numbers_said(header: Mapping[str, str]) -> dict[str, float]:
-    """The numbers among a header's peft settings, such as `unet.lora_alpha`; DataError when they are no JSON object."""
+@dataclass(frozen=True)
+class SaidAlphas:
+    """What a header says of one part's alphas: the usual one, and those of layers named by peft's patterns."""
+
+    usual: float | None
+    patterns: Mapping[str, float]
+
+    def of(self, path: str, *, rank: int) -> float:
+        """A layer's alpha; its rank where nothing is said.
+
+        Patterns are peft's regular expressions, but a stranger's are not run: layer and block names are read, no more.
+        """
+        plain = path.removeprefix("text_model.")
+        fitting = (alpha for pattern, alpha in self.patterns.items() if _fits(pattern, plain))
+        return next(fitting, rank if self.usual is None else self.usual)
+
+
+def alphas_said(header: Mapping[str, str]) -> dict[Part, SaidAlphas]:
+    """The alphas among a header's peft settings by part; DataError when they are no JSON object."""
     try:
         said: object = json.loads(header.get(METADATA_KEY, "{}"))
     except ValueError as broken:
         raise DataError("The header's adapter metadata is not JSON.", remedy="Export the file again.") from broken
     settings = cast(dict[str, object], said) if isinstance(said, dict) else {}
     return {
+        part: SaidAlphas(
+            _numbers({"": settings.get(f"{prefix}.lora_alpha")}).get(""),
+            _numbers(settings.get(f"{prefix}.alpha_pattern")),
+        )
+        for part, prefix in PREFIXES.items()
+    }
+
+
+def _numbers(said: object) -> dict[str, float]:
+    """The positive numbers in what should be a table of them."""
+    table = cast(dict[str, object], said) if isinstance(said, dict) else {}
+    return {
         name: float(value)
-        for name, value in settings.items()
+        for name, value in table.items()
         if isinstance(value, int | float) and math.isfinite(value) and value > 0
     }
 
 
+def _fits(pattern: str, path: str) -> bool:
+    """Whether a pattern names a layer, or a block that holds it."""
+    plain = pattern.removeprefix("^").replace("\\.", ".")
+    if plain.endswith("..+"):
+        return is_inside(path, plain.removesuffix("..+"))
+    return f".{path}".endswith(f".{plain}")
+
+
 def _peft_settings(part: Part, adapter: PartAdapter) -> dict[str, object]:
     """The settings peft builds the same layers from; text encoders without `text_model.`, which ends match anyway."""
-    paths = adapter.modules if part == "denoiser" else (path.removeprefix("text_model.") for path in adapter.modules)
+    ranks = {
+        path if part == "denoiser" else path.removeprefix("text_model."): module.rank
+        for path, module in adapter.modules.items()
+    }
+    patterns = rank_patterns(ranks, usual=adapter.rank)
     return {
         "r": adapter.rank,
         "lora_alpha": adapter.rank,
-        "target_modules": sorted(paths),
+        "rank_pattern": patterns,
+        "alpha_pattern": patterns,
+        "target_modules": sorted(ranks),
         "use_dora": adapter.kind == "dora",
         "bias": "none",
     }
 
 
-def _module(path: str, pieces: Mapping[str, Tensor], settings: Mapping[str, float], prefix: str) -> ModuleAdapter:
+def _module(path: str, pieces: Mapping[str, Tensor], said: SaidAlphas | None, prefix: str) -> ModuleAdapter:
     """One module's adapter out of its tensors, scaled as the header says (alpha = rank if it says nothing)."""
     if _DOWN not in pieces or _UP not in pieces:
         raise DataError(f"{prefix}.{path} has one half of an adapter only.")
     rank = len(pieces[_DOWN])
-    scale = settings.get(f"{prefix}.lora_alpha", rank) / settings.get(f"{prefix}.r", rank)
-    return ModuleAdapter(pieces[_DOWN], pieces[_UP], pieces.get(_MAGNITUDE)).scaled(scale)
+    alpha = rank if said is None else said.of(path, rank=rank)
+    return ModuleAdapter(pieces[_DOWN], pieces[_UP], pieces.get(_MAGNITUDE)).scaled(alpha / rank)

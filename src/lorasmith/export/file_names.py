@@ -20,6 +20,11 @@ def kohya_file(name: str) -> str:
     return file if file.lower() != DIFFUSERS_FILE else f"{tame(name)}-webui.safetensors"
 
 
+def beside(name: str, *words: str) -> str:
+    """The name of a file beside the WebUI file, such as `{name}_style_baked.safetensors`."""
+    return f"{'_'.join((tame(name), *words))}.safetensors"
+
+
 def embeddings_files(name: str, abstractions: Sequence[str]) -> tuple[str, ...]:
     """`{name}_emb.safetensors`, or `{name}_{abstraction}_emb.safetensors` for several: one a concept, all different."""
     if len(abstractions) == 1:

@@ -3,6 +3,7 @@
 # peft is only partly typed.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -36,10 +37,10 @@ def _part_adapter(part: Part, network: nn.Module, adapter_name: str) -> PartAdap
     }
     if not layers:
         return None
-    sizes = {(layer.r[adapter_name], float(layer.lora_alpha[adapter_name])) for layer in layers.values()}
-    if len(sizes) != 1:
-        raise DataError(f"The adapter of {part} has several ranks or alphas, {sorted(sizes)}; it may have one.")
-    rank, alpha = sizes.pop()
+    sizes = Counter((layer.r[adapter_name], float(layer.lora_alpha[adapter_name])) for layer in layers.values())
+    (rank, alpha), _ = sizes.most_common(1)[0]
+    if any(abs(other / size - alpha / rank) > 1e-6 * alpha / rank for size, other in sizes):
+        raise DataError(f"The adapter of {part} has several scales, {_fractions(sizes)}; it may have one.")
     for path, layer in layers.items():
         if abs(layer.scaling[adapter_name] - alpha / rank) > 1e-6 * alpha / rank:
             raise LorasmithError(f"The scale of {part}.{path} was changed and not put back; its export would be wrong.")
@@ -47,6 +48,17 @@ def _part_adapter(part: Part, network: nn.Module, adapter_name: str) -> PartAdap
     return PartAdapter(
         modules, rank, alpha, "dora" if any(layer.magnitude is not None for layer in modules.values()) else "lora"
     )
+
+
+def frozen_weight(network: nn.Module, path: str) -> Tensor:
+    """The weight [out, in] that an adapter sits on, in fp32 where it is."""
+    layer: Any = network.get_submodule(path)
+    return cast(Tensor, layer.get_base_layer().weight).detach().float()
+
+
+def _fractions(sizes: Mapping[tuple[int, float], int]) -> str:
+    """Each alpha ÷ rank in words."""
+    return ", ".join(f"{alpha:g} ÷ {rank}" for rank, alpha in sorted(sizes))
 
 
 def _module_adapter(layer: Any, adapter_name: str) -> ModuleAdapter:

@@ -25,7 +25,7 @@ def kohya_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
             tensors |= {
                 f"{name}.{_DOWN}": module.down,
                 f"{name}.{_UP}": module.up,
-                f"{name}.{_ALPHA}": torch.tensor(float(adapter.alpha)),
+                f"{name}.{_ALPHA}": torch.tensor(float(adapter.alpha_of(module))),
             }
             if module.magnitude is not None:
                 tensors[f"{name}.{_DORA}"] = module.magnitude.reshape(-1, 1)

@@ -8,7 +8,8 @@ from collections import Counter
 
 from lorasmith import __version__
 from lorasmith.data.wording import shown
-from lorasmith.export.file_names import embeddings_files, kohya_file, stem_of, tame
+from lorasmith.export.adapter_files import AdapterFile
+from lorasmith.export.file_names import embeddings_files, stem_of, tame
 from lorasmith.export.info import ExportInfo
 from lorasmith.export.weights import AdapterWeights, NewTokenRows, PartAdapter
 from lorasmith.tokens.vocabulary import TokenAbstraction, TokenVocabulary
@@ -19,13 +20,14 @@ _LONGEST_TEXT = 300
 _IMPLEMENTATION = "https://github.com/Stability-AI/generative-models"
 
 
-def lora_metadata(info: ExportInfo, weights: AdapterWeights, rows: NewTokenRows, tensors_hash: str) -> dict[str, str]:
-    """The header of the WebUI file."""
+def lora_metadata(info: ExportInfo, file: AdapterFile, rows: NewTokenRows, tensors_hash: str) -> dict[str, str]:
+    """The header of a WebUI file."""
     return {
-        **_network(weights),
+        **_network(file.weights),
         **_training(info),
-        **_model_spec(info, rows, kind="lora", title=tame(info.name)),
-        "ss_output_name": stem_of(kohya_file(info.name)),
+        **_model_spec(info, rows, kind="lora", title=stem_of(file.name)),
+        **_what_is_in_it(file),
+        "ss_output_name": stem_of(file.name),
         "ss_tag_frequency": _as_json({tame(info.name): tag_counts(info, rows)}),
         "sshs_model_hash": tensors_hash,
         "modelspec.hash_sha256": f"0x{tensors_hash}",
@@ -71,6 +73,18 @@ def _network(weights: AdapterWeights) -> dict[str, str]:
         "ss_network_alpha": str(float(adapter.alpha)),
         "ss_network_args": _as_json({"algo": "lora", "dora_wd": "True", "wd_on_output": "True"} if is_dora else {}),
     }
+
+
+def _what_is_in_it(file: AdapterFile) -> dict[str, str]:
+    """What sets a file apart from the whole: the one block in it, and what baking lost."""
+    said: dict[str, str] = {}
+    if file.role is not None:
+        said["lorasmith.role"] = file.role
+    if file.baked is not None:
+        layer, worst = file.baked.worst
+        errors = {"mean_error": round(file.baked.mean_error, 6), "worst_error": round(worst, 6), "worst_layer": layer}
+        said["lorasmith.baked"] = _as_json(errors)
+    return said
 
 
 def _training(info: ExportInfo) -> dict[str, str]:

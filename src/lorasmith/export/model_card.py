@@ -10,10 +10,11 @@ from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lorasmith.data.wording import shown
-from lorasmith.export.file_names import DIFFUSERS_FILE, embeddings_files, kohya_file, stem_of, tame
+from lorasmith.export.adapter_files import adapter_files
+from lorasmith.export.file_names import DIFFUSERS_FILE, beside, embeddings_files, kohya_file, stem_of, tame
 from lorasmith.export.info import ExportInfo, vocabulary_of
 from lorasmith.export.metadata import webui_vocabulary
-from lorasmith.export.weights import AdapterWeights, NewTokenRows
+from lorasmith.export.weights import AdapterWeights, NewTokenRows, PartAdapter
 from lorasmith.tokens.vocabulary import TokenAbstraction, TokenVocabulary
 
 _MARKUP = re.compile(r"([\\`*_\[\]!|~])")
@@ -88,7 +89,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(prose=prose, code=code, fenced=fenced, literal=_literal)
+    environment.filters.update(prose=prose, code=code, fenced=fenced, literal=_literal, python=repr)
     return environment
 
 
@@ -111,7 +112,7 @@ def _context(info: ExportInfo, weights: AdapterWeights, rows: NewTokenRows) -> d
     example = info.instance_prompt or " ".join(
         ["a photo of", *(concept.word for concept in concepts)][: 1 + len(files)]
     )
-    kohya = kohya_file(info.name)
+    kohya = kohya_file(info.name) if weights.baked is None else beside(info.name, "baked")
     lora_tag = f" <lora:{stem_of(kohya)}:{info.recommended_scale:g}>"
     comfy = TokenVocabulary(
         tuple(TokenAbstraction(concept.word, (f"embedding:{stem_of(concept.file)}",)) for concept in concepts)
@@ -121,7 +122,10 @@ def _context(info: ExportInfo, weights: AdapterWeights, rows: NewTokenRows) -> d
         "title": tame(info.name),
         "concepts": concepts,
         "has_adapter": bool(weights.parts),
-        "is_dora": _is_dora(weights),
+        "is_dora": weights.kind == "dora",
+        "baked": weights.baked,
+        "unbaked_file": kohya_file(info.name),
+        "roles": _roles(info, weights),
         "diffusers_file": DIFFUSERS_FILE,
         "kohya_file": kohya,
         "diffusers_prompt": vocabulary_of(rows).expand(example),
@@ -139,10 +143,10 @@ def _front_matter(
     widget = [
         {"text": _one_line(words.expand(picture.prompt)), "output": {"url": picture.file}} for picture in pictures
     ]
-    kind = ["dora"] if _is_dora(weights) else []
+    kind = ["dora"] if weights.kind == "dora" else []
     base: dict[str, Any] = {"base_model": info.hub_base, "base_model_relation": "adapter"} if info.hub_base else {}
     data: Any = ModelCardData(
-        license=info.license or _license_of(info.base),
+        license=info.license or _license_of(info.base_name),
         library_name="diffusers",
         tags=[
             *("text-to-image", "stable-diffusion-xl", "stable-diffusion-xl-diffusers", "diffusers", "lora"),
@@ -162,15 +166,43 @@ def _license_of(base: str) -> str:
     return "openrail++" if "stable-diffusion-xl" in name or "sdxl" in name else "other"
 
 
-def _is_dora(weights: AdapterWeights) -> bool:
-    return any(adapter.kind == "dora" for adapter in weights.parts.values())
+@dataclass(frozen=True)
+class _Role:
+    """A block that is exported alone, and its files for diffusers and for the others."""
+
+    name: str
+    block: str
+    diffusers_file: str
+    webui_file: str
+
+
+def _roles(info: ExportInfo, weights: AdapterWeights) -> list[_Role]:
+    """The blocks that are exported alone; of a DoRA the baked file is the one to load elsewhere."""
+    files = adapter_files(info, weights)
+    return [
+        _Role(
+            role,
+            block,
+            next(file.name for file in files if file.role == role and file.spelling == "diffusers"),
+            [file.name for file in files if file.role == role and file.spelling == "kohya"][-1],
+        )
+        for role, block in weights.roles.items()
+    ]
+
+
+def _size(adapter: PartAdapter) -> str:
+    """Rank and alpha; every rank where blocks have their own."""
+    ranks = sorted({module.rank for module in adapter.modules.values()})
+    if len(ranks) > 1:
+        return f"ranks {', '.join(map(str, ranks))}, alpha ÷ rank {adapter.scale:g}"
+    return f"rank {adapter.rank}, alpha {adapter.alpha:g}"
 
 
 def _facts(info: ExportInfo, weights: AdapterWeights) -> Mapping[str, str]:
     """What was trained, in numbers."""
     adapters = {
-        f"Adapter of the {part.replace('_', ' ')}": f"{'DoRA' if adapter.kind == 'dora' else 'LoRA'}, rank "
-        f"{adapter.rank}, alpha {adapter.alpha:g}, {len(adapter.modules)} layers"
+        f"Adapter of the {part.replace('_', ' ')}": f"{'DoRA' if adapter.kind == 'dora' else 'LoRA'}, "
+        f"{_size(adapter)}, {len(adapter.modules)} layers"
         for part, adapter in weights.parts.items()
     }
     rates = {f"Rate of the {part.replace('_', ' ')}": f"{rate:g}" for part, rate in info.rates.items()}

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lorasmith.adapters.shape import AdapterKind
 from lorasmith.data.wording import counted, shown
 from lorasmith.errors import DataError
-from lorasmith.export.diffusers_format import numbers_said
+from lorasmith.export.diffusers_format import alphas_said
 from lorasmith.export.embeddings_format import embeddings_tensors
 from lorasmith.export.kohya_names import with_text_model
 from lorasmith.export.read import FileFormat, WeightsFile, adapters_in, open_weights
-from lorasmith.export.weights import AdapterKind, AdapterWeights, ConceptRows, ModuleAdapter, NewTokenRows, Part
+from lorasmith.export.weights import AdapterWeights, ConceptRows, ModuleAdapter, NewTokenRows, Part
 
 TOLERANCE = 1e-6
 """Largest difference allowed, as a share of the layer's largest change: rounding of fp32 when a scale is folded in."""
@@ -162,7 +163,8 @@ def _kind(modules: Sequence[ModuleAdapter]) -> AdapterKind | None:
 def _alphas(file: WeightsFile, modules: Sequence[ModuleAdapter]) -> tuple[float, ...]:
     """The alphas said in the file; ranks where it says none, as readers do."""
     said = {tensor.item() for name, tensor in file.tensors.items() if name.endswith(".alpha")}
-    said |= {alpha for name, alpha in numbers_said(file.header).items() if name.endswith(".lora_alpha")}
+    for alphas in alphas_said(file.header).values():
+        said |= {*alphas.patterns.values(), *([] if alphas.usual is None else [alphas.usual])}
     return tuple(sorted(said or {float(len(module.down)) for module in modules}))
 
 

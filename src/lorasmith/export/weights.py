@@ -1,16 +1,16 @@
 """Owns what is exported, as plain tensors: each part's adapter and the new tokens' rows; knows no file format."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lorasmith.adapters.shape import AdapterKind, is_inside
 from lorasmith.errors import DataError, DivergedError
 
 Part = Literal["denoiser", "text_encoder_1", "text_encoder_2"]
-AdapterKind = Literal["lora", "dora"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class ModuleAdapter:
     down: Tensor
     up: Tensor
     magnitude: Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        """Rows of `down`."""
+        return len(self.down)
 
     def scaled(self, scale: float) -> "ModuleAdapter":
         """The same adapter with its scale folded into `up`; a magnitude is of the merged weight and stays."""
@@ -36,7 +41,10 @@ class ModuleAdapter:
 
 @dataclass(frozen=True)
 class PartAdapter:
-    """One part's adapter by module path, as diffusers names modules inside the part; its effect is alpha ÷ rank."""
+    """One part's adapter by module path, as diffusers names modules inside the part; its effect is alpha ÷ rank.
+
+    `rank` and `alpha` are the usual ones. A module of another rank has the alpha that gives the same scale.
+    """
 
     modules: Mapping[str, ModuleAdapter]
     rank: int
@@ -45,8 +53,43 @@ class PartAdapter:
 
     @property
     def scale(self) -> float:
-        """alpha ÷ rank."""
+        """alpha ÷ rank, the same in every module."""
         return self.alpha / self.rank
+
+    def alpha_of(self, module: ModuleAdapter) -> float:
+        """A module's own alpha."""
+        return self.alpha if module.rank == self.rank else self.alpha * module.rank / self.rank
+
+    def inside(self, block: str) -> "PartAdapter":
+        """The modules of one block alone."""
+        modules = {path: module for path, module in self.modules.items() if is_inside(path, block)}
+        return PartAdapter(modules, self.rank, self.alpha, self.kind)
+
+
+@dataclass(frozen=True)
+class BakedAdapters:
+    """The same adapters as plain LoRA, for readers that know no DoRA, and how far each module is off.
+
+    `errors` are by part and path: the Frobenius norm of what is lost as a share of that of the module's change.
+    """
+
+    parts: Mapping[Part, PartAdapter]
+    errors: Mapping[str, float]
+
+    @property
+    def mean_error(self) -> float:
+        """The mean over all modules."""
+        return sum(self.errors.values()) / max(1, len(self.errors))
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The module that is furthest off, and how far."""
+        return max(self.errors.items(), key=lambda pair: pair[1])
+
+    def inside(self, block: str) -> "BakedAdapters":
+        """The modules of one block of the denoiser alone."""
+        errors = {name: share for name, share in self.errors.items() if is_inside(name, f"denoiser.{block}")}
+        return BakedAdapters({"denoiser": self.parts["denoiser"].inside(block)}, errors)
 
 
 @dataclass(frozen=True)
@@ -54,10 +97,27 @@ class AdapterWeights:
     """The adapters of all parts that have one.
 
     `layers_per_block` is the denoiser's (2 in SDXL): kohya's names count ResNets, so they depend on it.
+    `roles` names blocks of the denoiser that are exported alone as well, such as B-LoRA's content and style.
     """
 
     parts: Mapping[Part, PartAdapter]
     layers_per_block: int = 2
+    baked: BakedAdapters | None = None
+    roles: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def kind(self) -> AdapterKind:
+        """DoRA when any part is one."""
+        return "dora" if any(adapter.kind == "dora" for adapter in self.parts.values()) else "lora"
+
+    def inside(self, block: str) -> "AdapterWeights":
+        """One block of the denoiser alone."""
+        baked = self.baked.inside(block) if self.baked else None
+        return AdapterWeights({"denoiser": self.parts["denoiser"].inside(block)}, self.layers_per_block, baked)
+
+    def as_baked(self) -> "AdapterWeights | None":
+        """The plain LoRA in place of the DoRA, where it was baked."""
+        return None if self.baked is None else AdapterWeights(self.baked.parts, self.layers_per_block)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor with a name to show."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import save
@@ -11,6 +12,14 @@ from torch import Tensor
 
 from lorasmith.errors import ResourceError
 from lorasmith.run_folder import write_bytes
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file that was written and read back, and the programs that read it."""
+
+    path: Path
+    readers: tuple[str, ...]
 
 
 def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

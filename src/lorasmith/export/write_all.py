@@ -1,28 +1,23 @@
 """Owns writing an export: every file in its order, each read back before it counts; trains and draws nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
+from torch import Tensor
+
+from lorasmith.export.adapter_files import AdapterFile, adapter_files
 from lorasmith.export.diffusers_format import diffusers_metadata, diffusers_tensors
 from lorasmith.export.embeddings_format import embeddings_tensors
-from lorasmith.export.file_names import CARD_FILE, DIFFUSERS_FILE, embeddings_files, kohya_file
+from lorasmith.export.file_names import CARD_FILE, DIFFUSERS_FILE, embeddings_files
 from lorasmith.export.info import CardPicture, ExportInfo
 from lorasmith.export.kohya_format import kohya_tensors
 from lorasmith.export.metadata import embeddings_metadata, lora_metadata
 from lorasmith.export.model_card import ShownPicture, model_card
 from lorasmith.export.verify import verify_exports
 from lorasmith.export.weights import AdapterWeights, NewTokenRows, refuse_unexportable
-from lorasmith.export.write import serialise, tensor_hash, write_whole
+from lorasmith.export.write import ExportedFile, serialise, tensor_hash, write_whole
 from lorasmith.export_manifest import ConceptFile, ExportManifest, sha256_of, write_manifest
-
-
-@dataclass(frozen=True)
-class ExportedFile:
-    """A file that was written and read back, and the programs that read it."""
-
-    path: Path
-    readers: tuple[str, ...]
 
 
 def write_exports(
@@ -40,8 +35,8 @@ def write_exports(
     """
     refuse_unexportable(weights, rows)
     folder.mkdir(parents=True, exist_ok=True)
-    files = (*_write_adapters(folder, weights, rows, info), *_write_embeddings(folder, rows, info))
-    verify_exports([file.path for file in files], weights, rows)
+    planned = adapter_files(info, weights)
+    files = (*(_write_adapter(folder, file, rows, info) for file in planned), *_write_embeddings(folder, rows, info))
     shown = _copied(folder, pictures)
     card = _write_card(folder, model_card(info, weights, rows=rows, pictures=shown))
     # Last, because it promises all the others.
@@ -51,25 +46,36 @@ def write_exports(
     return (*files, ExportedFile(manifest, ("lorasmith",)), card)
 
 
-def _write_adapters(folder: Path, weights: AdapterWeights, rows: NewTokenRows, info: ExportInfo) -> list[ExportedFile]:
-    """The diffusers and the WebUI file; none when only new tokens were trained."""
-    if not weights.parts:
-        return []
-    diffusers = folder / DIFFUSERS_FILE
-    write_whole(diffusers, serialise(diffusers_tensors(weights), diffusers_metadata(weights)))
-    kohya, tensors = folder / kohya_file(info.name), kohya_tensors(weights)
-    write_whole(kohya, serialise(tensors, lora_metadata(info, weights, rows, tensor_hash(tensors))))
-    return [ExportedFile(diffusers, ("diffusers", "lorasmith")), ExportedFile(kohya, ("A1111", "Forge", "ComfyUI"))]
+def _write_adapter(folder: Path, file: AdapterFile, rows: NewTokenRows, info: ExportInfo) -> ExportedFile:
+    """One LoRA file, written and read back."""
+    tensors, header = _adapter_content(file, rows, info)
+    path = folder / file.name
+    write_whole(path, serialise(tensors, header))
+    verify_exports([path], file.weights, NewTokenRows())
+    return ExportedFile(path, file.readers)
+
+
+def _adapter_content(
+    file: AdapterFile, rows: NewTokenRows, info: ExportInfo
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A LoRA file's tensors and header."""
+    match file.spelling:
+        case "diffusers":
+            return diffusers_tensors(file.weights), diffusers_metadata(file.weights)
+        case "kohya":
+            tensors = kohya_tensors(file.weights)
+            return tensors, lora_metadata(info, file, rows, tensor_hash(tensors))
+        case _:
+            assert_never(file.spelling)
 
 
 def _write_embeddings(folder: Path, rows: NewTokenRows, info: ExportInfo) -> list[ExportedFile]:
     """One embeddings file a concept, since programs spread a file's name to all of its rows."""
     names = embeddings_files(info.name, [concept.abstraction for concept in rows.concepts])
-    files: list[ExportedFile] = []
     for name, concept in zip(names, rows.concepts, strict=True):
         write_whole(folder / name, serialise(embeddings_tensors(concept), embeddings_metadata(info, rows, name)))
-        files.append(ExportedFile(folder / name, ("diffusers", "A1111", "Forge", "ComfyUI", "lorasmith")))
-    return files
+    verify_exports([folder / name for name in names], AdapterWeights({}), rows)
+    return [ExportedFile(folder / name, ("diffusers", "A1111", "Forge", "ComfyUI", "lorasmith")) for name in names]
 
 
 def _manifest(

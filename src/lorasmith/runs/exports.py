@@ -1,5 +1,6 @@
 """Owns turning a trained run into exports: takes its weights out, draws the card's pictures, writes and reads back."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -8,10 +9,19 @@ import torch
 from torch import Tensor
 
 from lorasmith.config.train import TrainConfig
-from lorasmith.events import Emit, ExportWritten
+from lorasmith.events import Emit, ExportWritten, Notice
+from lorasmith.export.bake import bake
 from lorasmith.export.from_peft import adapter_weights
 from lorasmith.export.info import CardPicture, ExportInfo
-from lorasmith.export.weights import AdapterWeights, ConceptRows, ModuleAdapter, NewTokenRows, Part, PartAdapter
+from lorasmith.export.weights import (
+    AdapterWeights,
+    BakedAdapters,
+    ConceptRows,
+    ModuleAdapter,
+    NewTokenRows,
+    Part,
+    PartAdapter,
+)
 from lorasmith.export.write_all import write_exports
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs.prepare import PreparedRun
@@ -28,7 +38,7 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 def export_run(config: TrainConfig, plan: RunPlan, prepared: PreparedRun, folder: RunFolder, emit: Emit) -> None:
     """Write everything other programs read into the export folder, and say so file by file."""
     training = prepared.training
-    weights = in_precision(_adapters(training), _DTYPES[config.output.precision])
+    weights = in_precision(_adapters(config, training, emit), _DTYPES[config.output.precision])
     files = write_exports(
         folder.export,
         weights,
@@ -88,17 +98,36 @@ def in_precision(weights: AdapterWeights, dtype: torch.dtype) -> AdapterWeights:
         magnitude: Tensor | None = None if module.magnitude is None else module.magnitude.to(dtype)
         return ModuleAdapter(module.down.to(dtype), module.up.to(dtype), magnitude)
 
-    parts: dict[Part, PartAdapter] = {
-        part: replace(adapter, modules={path: cast_module(module) for path, module in adapter.modules.items()})
-        for part, adapter in weights.parts.items()
-    }
-    return replace(weights, parts=parts)
+    def cast_parts(parts: Mapping[Part, PartAdapter]) -> dict[Part, PartAdapter]:
+        return {
+            part: replace(adapter, modules={path: cast_module(module) for path, module in adapter.modules.items()})
+            for part, adapter in parts.items()
+        }
+
+    baked = None if weights.baked is None else replace(weights.baked, parts=cast_parts(weights.baked.parts))
+    return replace(weights, parts=cast_parts(weights.parts), baked=baked)
 
 
-def _adapters(training: Training) -> AdapterWeights:
-    """The adapters of the parts that trained."""
+def _adapters(config: TrainConfig, training: Training, emit: Emit) -> AdapterWeights:
+    """The adapters of the parts that trained; a DoRA as plain LoRA too, unless it is not to be baked."""
     adapted = {name: part for name, part in training.family.parts.items() if name in training.parts}
-    return adapter_weights(cast(dict[Part, torch.nn.Module], adapted))
+    parts = cast(dict[Part, torch.nn.Module], adapted)
+    weights = replace(adapter_weights(parts), roles=config.adapter.roles)
+    if weights.kind == "lora" or config.output.baked_rank == 0:
+        return weights
+    baked = bake(weights, parts, rank=config.output.baked_rank)
+    emit(Notice(_what_baking_lost(baked)))
+    return replace(weights, baked=baked)
+
+
+def _what_baking_lost(baked: BakedAdapters) -> str:
+    layer, worst = baked.worst
+    ranks = sorted({adapter.rank for adapter in baked.parts.values()})
+    return (
+        f"The DoRA was baked to a plain LoRA of rank {' and '.join(map(str, ranks))} for other programs: what it "
+        f"changes in a layer is off by {baked.mean_error:.1%} on average, at most by {worst:.1%} ({layer}). "
+        "output.baked_rank sets another rank."
+    )
 
 
 def _card_pictures(

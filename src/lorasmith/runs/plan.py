@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from lorasmith.adapters.attach import denoiser_targets
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.class_images import class_images as class_image_files
 from lorasmith.data.examples import Example
@@ -22,6 +21,7 @@ from lorasmith.models.sdxl.text import check_clip_skip, open_tokenizer
 from lorasmith.objectives.choice import objective_for
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs import pictures
+from lorasmith.runs.adapters import check_b_lora, planned_adapters
 from lorasmith.sizes import Size
 from lorasmith.tokens.attach import add_to_tokenizer
 from lorasmith.training.assemble import vocabulary_of
@@ -55,6 +55,7 @@ def survey(config: TrainConfig, emit: Emit = ignore) -> Survey:
     check_base(config.model, base_folder)
     _check_objective(config, base_folder, emit)
     check_clip_skip(config.text.clip_skip, cost.text_layers(base_folder))
+    check_b_lora(config, base_folder, emit)
     resolution = config.data.resolution or cost.native_size(base_folder).height
     # Two halvings in the UNet on top of the VAE's.
     pictures.check_resolution(resolution, multiple=4 * cost.latent_scale(base_folder))
@@ -137,7 +138,7 @@ def measured_flops(device: torch.device, precision: Precision) -> float:
 
 
 def _base_facts(config: TrainConfig, folder: Path, resolution: int, precision: Precision) -> BaseFacts:
-    spent = cost.step_cost(folder, Size(resolution, resolution), denoiser_targets(config.adapter.targets))
+    spent = cost.step_cost(folder, Size(resolution, resolution))
     size = _BYTES[precision.name]
     tokens = len(config.tokens.abstractions) * config.tokens.per_abstraction if config.tokens.enabled else 0
     return BaseFacts(
@@ -146,7 +147,7 @@ def _base_facts(config: TrainConfig, folder: Path, resolution: int, precision: P
         resolution=resolution,
         prediction_type=_noise(config, folder).prediction_type,
         weight_bytes=(spent.denoiser_parameters + spent.text_encoder_parameters) * size + spent.vae_parameters * 4,
-        adapter_parameters=spent.adapted_width * config.adapter.rank,
+        adapters=planned_adapters(config, folder),
         new_token_parameters=tokens * sum(spent.token_widths),
         step_flops=spent.flops,
         activation_bytes=int(spent.activation_elements * size * _KEPT),

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from lorasmith.adapters import attach
+from lorasmith.adapters.shape import AdapterShape, denoiser_targets, text_encoder_targets
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.batches import BatchSource
 from lorasmith.data.cache import LatentCache, LatentSource, Rendering, default_cache_folder
@@ -110,16 +111,16 @@ def cache_folder(config: TrainConfig) -> Path:
     return config.data.cache_folder or default_cache_folder()
 
 
-def adapter_shape(config: TrainConfig, part: PartName) -> attach.AdapterShape:
-    """The adapter a part gets: DoRA on the denoiser alone, LoRA on text encoders."""
+def adapter_shape(config: TrainConfig, part: PartName) -> AdapterShape:
+    """The adapter a part gets, of the same kind everywhere; blocks are the denoiser's alone."""
     adapter = config.adapter
-    if part == "denoiser":
-        rank, kind, targets = adapter.rank, adapter.kind, attach.denoiser_targets(adapter.targets)
-    else:
-        rank, kind, targets = adapter.text_encoder_rank or adapter.rank, "lora", attach.text_encoder_targets()
+    rank = adapter.rank if part == "denoiser" else adapter.text_encoder_rank or adapter.rank
     # One scale for the whole run: alpha ÷ rank stays what was asked for when a text encoder's rank differs.
-    alpha = rank if adapter.alpha is None else adapter.alpha * rank / adapter.rank
-    return attach.AdapterShape(kind, rank, alpha, adapter.dropout, targets)
+    alpha = float(rank) if adapter.alpha is None else adapter.alpha * rank / adapter.rank
+    if part != "denoiser":
+        return AdapterShape(adapter.kind, rank, alpha, adapter.dropout, text_encoder_targets())
+    targets = denoiser_targets(adapter.targets)
+    return AdapterShape(adapter.kind, rank, alpha, adapter.dropout, targets, adapter.chosen_blocks, adapter.block_ranks)
 
 
 def _new_tokens(config: TrainConfig, family: DiffusionFamily, vocabulary: TokenVocabulary) -> dict[str, AttachedTokens]:

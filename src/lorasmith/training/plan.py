@@ -25,6 +25,17 @@ _ADAMW_SHARE: dict[PartName, float] = {
 
 
 @dataclass(frozen=True)
+class PlannedAdapter:
+    """The adapter a part gets: its ranks (several where blocks have their own), layers and numbers that train."""
+
+    part: PartName
+    kind: str
+    ranks: tuple[int, ...]
+    layers: int
+    parameters: int
+
+
+@dataclass(frozen=True)
 class BaseFacts:
     """What is known of a base without its weights. Sizes in bytes at the run's precision; work in FLOP."""
 
@@ -33,10 +44,15 @@ class BaseFacts:
     resolution: int
     prediction_type: str
     weight_bytes: int
-    adapter_parameters: int
+    adapters: tuple[PlannedAdapter, ...]
     new_token_parameters: int
     step_flops: float
     activation_bytes: int
+
+    @property
+    def adapter_parameters(self) -> int:
+        """The numbers that train in all adapters."""
+        return sum(adapter.parameters for adapter in self.adapters)
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,7 @@ class RunPlan:
     pivot_step: int | None
     text_encoder_stop: int | None
     phases: tuple[PlannedPhase, ...]
+    adapters: tuple[PlannedAdapter, ...]
     optimizer: str
     caches: tuple[str, ...]
     checkpoint_steps: tuple[int, ...]
@@ -140,6 +157,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
         pivot_step=schedule.pivot_step if config.tokens.enabled else None,
         text_encoder_stop=schedule.text_encoder_stop if config.adapter.text_encoders else None,
         phases=_phases(config, schedule),
+        adapters=facts.base.adapters,
         optimizer=config.optimizer.name,
         caches=_caches(config),
         checkpoint_steps=(*due_steps(config.checkpoint.every, steps), steps),

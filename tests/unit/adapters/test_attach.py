@@ -10,7 +10,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from lorasmith.adapters.attach import AdapterShape, attach_adapter, denoiser_targets, set_dropout_active, up_weights
+from lorasmith.adapters.attach import attach_adapter, set_dropout_active, up_weights
+from lorasmith.adapters.shape import AdapterShape, denoiser_targets
 from lorasmith.errors import DataError
 from lorasmith.testing import real_sdxl_unet
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from lorasmith.adapters.attach import AdapterShape, attach_adapter, up_weights
+from lorasmith.adapters.attach import attach_adapter, up_weights
+from lorasmith.adapters.shape import AdapterShape
 from lorasmith.errors import DataError, LorasmithError
 from lorasmith.export import adapter_weights
 
@@ -77,8 +78,18 @@ def test_a_scale_that_was_left_changed_is_refused_by_name() -> None:
         adapter_weights({"denoiser": part})
 
 
-def test_ranks_that_differ_inside_a_part_are_refused() -> None:
+def test_scales_that_differ_inside_a_part_are_refused() -> None:
     part = _adapted("lora")
     attach_adapter(part.attention, AdapterShape("lora", 3, 3.0, 0.0, ("other",)), seed=0, name="x")
-    with pytest.raises(DataError, match="several ranks"):
+    with pytest.raises(DataError, match=r"several scales, 5 ÷ 2, 3 ÷ 3"):
         adapter_weights({"denoiser": part})
+
+
+def test_ranks_may_differ_inside_a_part_when_alpha_follows() -> None:
+    part = _adapted("lora")
+    attach_adapter(part.attention, AdapterShape("lora", 4, 10.0, 0.0, ("other",)), seed=0, name="x")
+    adapter = adapter_weights({"denoiser": part}).parts["denoiser"]
+    assert {path: (module.rank, adapter.alpha_of(module)) for path, module in adapter.modules.items()} == {
+        "attention.to_q": (2, 5.0),
+        "attention.other": (4, 10.0),
+    }

@@ -1,0 +1,91 @@
+"""Owns baking a DoRA into a plain LoRA for readers that know no DoRA, and measuring what is lost; writes no file.
+
+A DoRA's layer has the weight m · (W + s·B·A) ÷ ‖W + s·B·A‖, each row by itself (arXiv 2402.09353, equation 5, with
+peft's axis: one magnitude for each output). What that adds to W is no longer of low rank, since every row of W is
+scaled by a number of its own; the closest matrix of a rank is its truncated singular value decomposition
+(Eckart–Young).
+"""
+
+# torch.linalg is only partly typed.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lorasmith import rng
+from lorasmith.export.from_peft import frozen_weight
+from lorasmith.export.weights import AdapterWeights, BakedAdapters, ModuleAdapter, Part, PartAdapter
+
+_TIMES_THE_RANK, _AT_LEAST = 2, 32
+"""The baked rank where none is named. Measured on the embedded base: docs/adapters.md says what other ranks lose."""
+_WHOLE_UP_TO = 256
+"""Narrowest side of matrices that are decomposed whole; wider ones by subspace iteration, hundreds of times faster."""
+_OVERSAMPLED, _ITERATIONS = 16, 8
+
+
+@dataclass(frozen=True)
+class _BakedModule:
+    adapter: ModuleAdapter
+    error: float
+
+
+def bake(weights: AdapterWeights, parts: Mapping[Part, nn.Module], *, rank: int | None = None) -> BakedAdapters:
+    """Every part as plain LoRA: DoRA through the frozen weights of `parts`, LoRA as it is. Equal calls, equal bytes.
+
+    `rank` None means twice each layer's own, at least 32. No layer gets more than its shorter side, which loses none.
+    """
+    baked: dict[Part, PartAdapter] = {}
+    errors: dict[str, float] = {}
+    for part, adapter in weights.parts.items():
+        if adapter.kind == "lora":
+            baked[part] = adapter
+            continue
+        modules = {
+            path: _bake_module(frozen_weight(parts[part], path), module, scale=adapter.scale, rank=rank)
+            for path, module in adapter.modules.items()
+        }
+        baked[part] = _part({path: module.adapter for path, module in modules.items()})
+        errors |= {f"{part}.{path}": module.error for path, module in modules.items()}
+    return BakedAdapters(baked, errors)
+
+
+def dora_change(weight: Tensor, module: ModuleAdapter) -> Tensor:
+    """What a DoRA adds to a weight [out, in], its scale folded into `up`; rows of a merged weight of zeros add none."""
+    if module.magnitude is None:
+        return module.change().to(weight.device)
+    merged = weight + module.change().to(weight.device)
+    norms = torch.linalg.vector_norm(merged, dim=1, keepdim=True).clamp_min(torch.finfo(merged.dtype).tiny)
+    return module.magnitude.to(weight).unsqueeze(1) / norms * merged - weight
+
+
+def _bake_module(weight: Tensor, module: ModuleAdapter, *, scale: float, rank: int | None) -> _BakedModule:
+    change = dora_change(weight, module.scaled(scale))
+    wanted = min(rank or max(_TIMES_THE_RANK * module.rank, _AT_LEAST), *change.shape)
+    left, values, right = _decomposed(change, wanted)
+    root = values.sqrt()
+    up, down = left * root, root.unsqueeze(1) * right
+    lost = (change - up @ down).norm() / change.norm().clamp_min(torch.finfo(change.dtype).tiny)
+    return _BakedModule(ModuleAdapter(down.cpu().contiguous(), up.cpu().contiguous()), lost.item())
+
+
+def _decomposed(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest `rank` singular values with their vectors: left [out, r], values [r], right [r, in]."""
+    if min(matrix.shape) <= _WHOLE_UP_TO:
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    else:
+        with rng.scoped_seed(0, "bake"):
+            left, values, across = torch.svd_lowrank(
+                matrix, q=min(rank + _OVERSAMPLED, *matrix.shape), niter=_ITERATIONS
+            )
+        right = across.T
+    return left[:, :rank], values[:rank], right[:rank]
+
+
+def _part(modules: Mapping[str, ModuleAdapter]) -> PartAdapter:
+    """Plain LoRA of scale 1; its usual rank is the commonest."""
+    rank, _ = Counter(module.rank for module in modules.values()).most_common(1)[0]
+    return PartAdapter(modules, rank, float(rank))
