@@ -1,12 +1,16 @@
 """What most tests build on: a tiny genuine base, and a run put together on it in a second."""
 
 import copy
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
+from pytest_socket import socket_allow_hosts
 
 from lorasmith.config.base import ModelConfig
 from lorasmith.config.train import TrainConfig
@@ -17,6 +21,7 @@ from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.runs import pictures as run_pictures
 from lorasmith.sizes import Size
 from lorasmith.testing import pictures, tiny_pipeline
+from lorasmith.testing.fake_hub import TOKEN, FakeHub, fake_hub
 from lorasmith.training.assemble import assemble
 from lorasmith.training.loop import Training
 from lorasmith.training.precision import resolve_precision
@@ -91,6 +96,30 @@ def small_run(
         return assemble(config, family, sets, steps=steps, precision=precision)
 
     return make
+
+
+@pytest.fixture
+def hub(
+    socket_enabled: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[FakeHub]:
+    """A hub of the test's own on 127.0.0.1, where somebody is logged in; nothing else can be reached, nobody waits."""
+    del socket_enabled
+    socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
+    home = tmp_path_factory.mktemp("hub-home")
+    unhurried = SimpleNamespace(sleep=_at_once, time=time.time, monotonic=time.monotonic)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", unhurried)
+    monkeypatch.setattr("lorasmith.hub.client.WAITS", (0.0, 0.0))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    settings = {"HF_TOKEN_PATH": str(home / "token"), "HF_HUB_DISABLE_XET": True, "HF_HUB_OFFLINE": False}
+    with fake_hub() as running:
+        for name, value in {**settings, "ENDPOINT": running.url}.items():
+            monkeypatch.setattr(constants, name, value)
+        yield running
+
+
+def _at_once(seconds: float) -> None:
+    """Stands for sleeping."""
 
 
 def _over(below: Sections | None, above: Sections | None) -> Sections | None:
