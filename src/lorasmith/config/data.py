@@ -16,11 +16,31 @@ class DataConfig(Section):
     instance_images: Path | None = None
     """Folder with the instance images (jpg, png, webp, bmp) and, if any, their captions."""
 
+    dataset: str | None = None
+    """Instead of a folder of instance images: a data set of the hub, such as `LinoyTsaban/3d_icon`, a local folder in
+    a layout of `datasets`, or a parquet file."""
+
+    dataset_config: str | None = None
+    """Which config of the data set, where it has several."""
+
+    dataset_split: str = "train"
+    """Which split of the data set."""
+
+    dataset_revision: str | None = None
+    """Branch, tag or commit of a data set of the hub; None means its main branch as it is when the run starts."""
+
+    image_column: str | None = None
+    """Column of the data set with the pictures; None takes the only one that has any, or else `image`."""
+
+    download_folder: Path | None = None
+    """Where the hub's files of a data set are downloaded to; None means the hub library's own cache (HF_HOME)."""
+
     instance_prompt: str | None = None
     """Prompt for every picture that has no caption of its own, such as `a photo of TOK`."""
 
     caption_column: str | None = None
-    """Column of `metadata.jsonl` or `metadata.csv` with the captions; None takes `text`, `prompt` or `caption`."""
+    """Column of the data set, `metadata.jsonl` or `metadata.csv` with the captions; None takes `text`, `prompt` or
+    `caption`."""
 
     resolution: Annotated[int, Field(ge=16, le=4096)] | None = None
     """Side of the training square in pixels (with buckets: its area); None means the base's own."""
@@ -56,7 +76,8 @@ class DataConfig(Section):
     """Keep encoded pictures on disk and encode each only once (with random crops they are encoded at each step)."""
 
     cache_folder: Path | None = None
-    """Where caches live, shared between runs; None means the user's cache folder."""
+    """Where encoded pictures and a data set's pictures are kept, shared between runs; None means the user's cache
+    folder."""
 
 
 class PriorConfig(Section):

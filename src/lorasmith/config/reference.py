@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -122,7 +121,7 @@ def token_notice(layers: Layers) -> tuple[str, ...]:
 
 
 def _is_plain(use: ReferenceUse) -> bool:
-    return use.flag.condition in ("always", "folder")
+    return use.flag.condition == "always"
 
 
 def _plain(use: ReferenceUse) -> Reading:
@@ -135,8 +134,6 @@ def _plain(use: ReferenceUse) -> Reading:
             return Reading() if _says_no(use) else Reading(notices=(f"{use.spelled} has no effect: {use.flag.note}",))
         case _ if use.flag.name == "scale_lr":
             return _check_switch(use)
-        case _ if use.flag.condition == "folder" and not _is_a_folder(use.text):
-            return Reading(problems=(_refusal(use),))
         case _:
             return _settings(use, use.flag.paths)
 
@@ -218,10 +215,6 @@ def _refusal(use: ReferenceUse) -> Problem:
 
 def _without_effect(use: ReferenceUse, reason: str) -> Reading:
     return Reading(notices=(f"{use.spelled} has no effect: {reason}.",))
-
-
-def _is_a_folder(text: str) -> bool:
-    return text.startswith((".", "/", "~")) or Path(text).expanduser().is_dir()
 
 
 def _defaults(values: Mapping[str, object]) -> tuple[Setting, ...]:

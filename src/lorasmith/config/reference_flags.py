@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Status = Literal["same", "renamed", "split", "secret", "advice", "refused"]
-Condition = Literal["always", "prior", "prodigy", "blocks", "text parts", "folder"]
+Condition = Literal["always", "prior", "prodigy", "blocks", "text parts"]
 
 MANNER_FLAGS = ("pretrained_model_name_or_path", "instance_data_dir", "dataset_name")
 
@@ -71,16 +71,24 @@ _BASE_AND_PICTURES = (
     _same("variant", "model.variant"),
     _renamed(
         "dataset_name",
-        "data.instance_images",
-        "A folder of pictures, with or without metadata, is read as it stands. Data sets of the hub are not read yet: "
-        "download it (`hf download --repo-type dataset`) and name the folder.",
-        "folder",
+        "data.dataset",
+        "A data set of the hub (`pip install 'lorasmith[hub]'`) at the commit it has when the run starts, or a folder; "
+        "a plain folder of pictures, with or without metadata, needs no package.",
     ),
-    _refused("dataset_config_name", "Data sets of the hub are not read yet: download it and name the folder."),
+    _renamed("dataset_config_name", "data.dataset_config"),
     _renamed("instance_data_dir", "data.instance_images", "Captions beside the pictures are read too."),
-    _advice("cache_dir", "Nothing is downloaded for a folder of pictures; our caches: --data.cache-folder."),
-    _refused("image_column", "In a folder of pictures the column is always file_name; leave the flag out."),
-    _same("caption_column", "data.caption_column"),
+    ReferenceFlag(
+        "cache_dir",
+        "split",
+        ("data.download_folder", "data.cache_folder"),
+        "For a data set's downloads and pictures, and for encoded pictures.",
+    ),
+    _same("image_column", "data.image_column", "Without it the only column of pictures, or `image`; not the first."),
+    _same(
+        "caption_column",
+        "data.caption_column",
+        "Without it a column called text, prompt or caption is taken where there is one; the script takes none.",
+    ),
     _same("repeats", "data.repeats", "Crop and flip are drawn anew each time, not once per run."),
     _renamed("class_data_dir", "prior.class_images", "Only with --with_prior_preservation.", "prior"),
     _same("instance_prompt", "data.instance_prompt"),

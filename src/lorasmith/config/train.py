@@ -71,6 +71,16 @@ class TrainConfig(Section):
     """Whether and where the exports are uploaded."""
 
     @model_validator(mode="after")
+    def pictures_come_from_one_place(self) -> Self:
+        """A folder or a data set: with both, one of them would be left out without a word."""
+        if self.data.instance_images is not None and self.data.dataset is not None:
+            raise ValueError(
+                f"data.instance_images ({self.data.instance_images}) and data.dataset ({self.data.dataset}) "
+                "exclude each other; keep one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def prior_preservation_needs_a_class_prompt(self) -> Self:
         """Class images without a prompt would teach the base an empty class."""
         if self.prior is not None and not self.prior.class_prompt.strip():

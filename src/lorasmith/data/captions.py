@@ -16,7 +16,8 @@ from lorasmith.errors import Problem
 
 METADATA_FILES = ("metadata.jsonl", "metadata.csv")
 SIDECAR_SUFFIXES = (".txt", ".caption")
-_USUAL_COLUMNS = ("text", "prompt", "caption")
+USUAL_COLUMNS = ("text", "prompt", "caption")
+"""Where captions are looked for when no column is named."""
 _FILE_NAME = "file_name"
 
 
@@ -165,9 +166,9 @@ def _caption_column(rows: Sequence[_Row], column: str | None, file: Path) -> str
         return Problem(f"no column {_FILE_NAME!r} says which picture a line is about", shown(file), there)
     if column is not None:
         return column if column in columns else Problem(f"there is no column {shown(column)!r}", shown(file), there)
-    usual = next((name for name in _USUAL_COLUMNS if name in columns), None)
+    usual = next((name for name in USUAL_COLUMNS if name in columns), None)
     if usual is None:
-        what = f"none of the columns {', '.join(_USUAL_COLUMNS)} holds the captions"
+        what = f"none of the columns {', '.join(USUAL_COLUMNS)} holds the captions"
         return Problem(what, shown(file), f"{there} Name one with data.caption_column.")
     return usual
 

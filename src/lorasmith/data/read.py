@@ -75,11 +75,16 @@ def read_examples(
     """
     colour_of(background)
     _refuse_missing(folder)
-    metadata = read_metadata(folder, column=caption_column)
-    listing = _listed_files(folder, metadata)
-    _refuse_nothing(folder, listing, metadata)
-    chosen = _choose_captions(listing, metadata, prompt)
-    _refuse_problems([*metadata.problems, *chosen.problems])
+    captions = read_metadata(folder, column=caption_column)
+    return read_captioned(folder, captions, prompt=prompt, role=role, pixel_limit=pixel_limit)
+
+
+def read_captioned(folder: Path, captions: Captions, *, prompt: str | None, role: Role, pixel_limit: int) -> Reading:
+    """The same where it is known already what a metadata file would say."""
+    listing = _listed_files(folder, captions)
+    _refuse_nothing(folder, listing, captions)
+    chosen = _choose_captions(listing, captions, prompt)
+    _refuse_problems([*captions.problems, *chosen.problems])
     examples, broken = _probe_all(listing, chosen, role, pixel_limit)
     _refuse_all_broken(folder, examples, broken)
     return Reading(examples, broken, (*chosen.notes, *_notes_on(listing), *_notes_on_copies(examples)))

@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from lorasmith.config.data import DataConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.buckets import targets_of
+from lorasmith.data.dataset import dataset_pictures, pinned_revision, plain_folder
+from lorasmith.data.decode import colour_of
 from lorasmith.data.examples import Example, Role
 from lorasmith.data.order import BatchOrder, OrderSettings, held_out
-from lorasmith.data.read import read_examples, refuse_or_leave_out
+from lorasmith.data.read import Reading, read_captioned, read_examples, refuse_or_leave_out
 from lorasmith.data.token_check import refuse_captions_without_token
 from lorasmith.data.views import ViewSettings
 from lorasmith.errors import ConfigError, DataError
@@ -19,29 +22,24 @@ from lorasmith.training.assemble import PictureSets
 
 def instance_images(config: TrainConfig, emit: Emit) -> tuple[Example, ...]:
     """The run's instance images; refuses what the config does not tell it to go on without."""
-    folder = config.data.instance_images
-    if folder is None:
-        raise ConfigError(
-            "no instance images were named",
-            where="data.instance_images",
-            remedy="Give their folder: `lorasmith train --data.instance-images FOLDER`.",
-        )
-    with _said_in("data.instance_images"):
-        reading = read_examples(
-            folder.expanduser(),
-            prompt=config.data.instance_prompt,
-            caption_column=config.data.caption_column,
-            role=Role.INSTANCE,
-            pixel_limit=config.data.pixel_limit,
-            background=config.data.background,
-        )
+    option = "data.instance_images" if config.data.dataset is None else "data.dataset"
+    with _said_in(option):
+        reading = _read(config, emit)
     for note in reading.notes:
         emit(Notice(note))
-    examples = refuse_or_leave_out(reading, config.data.broken_pictures, str(folder))
+    examples = refuse_or_leave_out(reading, config.data.broken_pictures, _named(config))
     for broken in reading.broken:
         emit(Notice(f"left out {broken.path.name}: {broken.reason}"))
     _check_captions(config, examples)
     return examples
+
+
+def with_pinned_dataset(config: TrainConfig) -> TrainConfig:
+    """The same config with the commit that a data set of the hub is at now, so that it stays the same pictures."""
+    commit = pinned_revision(config.data)
+    if commit is None:
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"dataset_revision": commit})})
 
 
 def class_images(config: TrainConfig, folder: Path) -> tuple[Example, ...]:
@@ -86,6 +84,50 @@ def check_resolution(resolution: int, *, multiple: int) -> None:
             f"the resolution {resolution} is not a multiple of {multiple}", where="data.resolution",
             remedy=f"Give {near}, say.",
         )  # fmt: skip
+
+
+def _read(config: TrainConfig, emit: Emit) -> Reading:
+    """The pictures of the folder, or of the data set, that the config names."""
+    data = config.data
+    if data.dataset is None:
+        _tell_what_is_for_data_sets(data, emit)
+        if data.instance_images is None:
+            raise ConfigError(
+                "no instance images were named",
+                where="data.instance_images",
+                remedy="Give their folder: `lorasmith train --data.instance-images FOLDER`.",
+            )
+        return _read_folder(data, data.instance_images.expanduser())
+    folder = plain_folder(data)
+    if folder is not None:
+        return _read_folder(data, folder)
+    kept = dataset_pictures(with_pinned_dataset(config).data, emit)
+    captions = kept.captions(data.caption_column)
+    colour_of(data.background)
+    return read_captioned(
+        kept.folder, captions, prompt=data.instance_prompt, role=Role.INSTANCE, pixel_limit=data.pixel_limit
+    )
+
+
+def _read_folder(data: DataConfig, folder: Path) -> Reading:
+    return read_examples(
+        folder,
+        prompt=data.instance_prompt,
+        caption_column=data.caption_column,
+        role=Role.INSTANCE,
+        pixel_limit=data.pixel_limit,
+        background=data.background,
+    )
+
+
+def _named(config: TrainConfig) -> str:
+    return config.data.dataset or str(config.data.instance_images)
+
+
+def _tell_what_is_for_data_sets(data: DataConfig, emit: Emit) -> None:
+    without_effect = [name for name in ("dataset_config", "dataset_revision", "image_column") if getattr(data, name)]
+    for name in without_effect:
+        emit(Notice(f"data.{name} has no effect: the pictures come from a folder, not from data.dataset"))
 
 
 @contextmanager

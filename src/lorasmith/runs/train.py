@@ -12,7 +12,9 @@ import torch
 from pydantic import SecretStr
 
 from lorasmith import __version__
+from lorasmith.config.data import DataConfig
 from lorasmith.config.train import TrainConfig
+from lorasmith.data.dataset import is_local
 from lorasmith.errors import ConfigError, LorasmithError, ResourceError, StoppedError
 from lorasmith.event_log import EventLog
 from lorasmith.events import Emit, Event, Notice, RunEnded, RunStarted, StepDone, WorkDone, ignore
@@ -20,6 +22,7 @@ from lorasmith.models.sdxl import components
 from lorasmith.reports.report import write_report
 from lorasmith.run_folder import RunFolder, write_json
 from lorasmith.runs.exports import export_run
+from lorasmith.runs.pictures import with_pinned_dataset
 from lorasmith.runs.plan import Survey, survey
 from lorasmith.runs.prepare import prepare
 from lorasmith.runs.push import leave_outbox, push_finished_run, refuse_hopeless_push
@@ -64,6 +67,7 @@ def train(
     folder = RunFolder(config.output.folder)
     folder.refuse_if_used()
     refuse_hopeless_push(config, emit, hub_token, resumed=False)
+    config = with_pinned_dataset(config)
     surveyed = survey(config, emit)
     with folder.claim(fresh=True):
         _write_down(folder, config, surveyed, origins or {})
@@ -90,15 +94,22 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """The same config whatever folder it is read in later."""
     data, output = config.data, config.output
     changed: dict[str, object] = {
-        "data": data.model_copy(
-            update={"instance_images": _absolute(data.instance_images), "cache_folder": _absolute(data.cache_folder)}
-        ),
+        "data": data.model_copy(update=_absolute_data(data)),
         "output": output.model_copy(update={"folder": _absolute(output.folder)}),
     }
     if config.prior is not None:
         changed["prior"] = config.prior.model_copy(update={"class_images": _absolute(config.prior.class_images)})
     changed["model"] = components.with_absolute_paths(config.model)
     return config.model_copy(update=changed)
+
+
+def _absolute_data(data: DataConfig) -> dict[str, object]:
+    changed: dict[str, object] = {
+        name: _absolute(getattr(data, name)) for name in ("instance_images", "download_folder", "cache_folder")
+    }
+    if data.dataset is not None and is_local(data):
+        changed["dataset"] = str(_absolute(Path(data.dataset)))
+    return changed
 
 
 def _work(run: _Run, *, resumed: bool) -> Path:

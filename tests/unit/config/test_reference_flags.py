@@ -56,7 +56,7 @@ def test_the_articles_adamw_command_line_means_what_it_says() -> None:
     config = loaded.config
     assert config.model.base == "stabilityai/stable-diffusion-xl-base-1.0"
     assert config.model.vae == "madebyollin/sdxl-vae-fp16-fix"
-    assert config.data.instance_images == Path("huggy_clean")
+    assert config.data.dataset == "./huggy_clean"
     assert (config.data.caption_column, config.data.resolution, config.data.crop) == ("prompt", 1024, "random")
     assert config.validation.prompts == ("a TOK emoji dressed as Yoda",)
     assert config.optimizer == AdamWConfig(learning_rate=1e-4)
@@ -206,9 +206,23 @@ def test_what_cannot_be_done_is_refused_with_what_to_do(name: str) -> None:
         assert load_config([], [*IN_MANNER, f"--{name}=False"]).config.data.instance_images == Path("pictures")
 
 
-def test_a_hub_data_set_is_refused() -> None:
-    with pytest.raises(ConfigError, match="download it"):
-        load_config([], ["--dataset_name", "LinoyTsaban/3d_icon"])
+@pytest.mark.parametrize("name", ["LinoyTsaban/3d_icon", "./huggy_clean"])
+def test_a_data_set_is_named_with_its_config_its_columns_and_its_cache(name: str) -> None:
+    words = ["--dataset_name", name, "--dataset_config_name=dog", "--image_column=picture", "--caption_column=prompt"]
+    data = load_config([], [*words, "--cache_dir=big"]).config.data
+    assert (data.dataset, data.dataset_config, data.dataset_split) == (name, "dog", "train")
+    assert (data.image_column, data.caption_column) == ("picture", "prompt")
+    assert (data.download_folder, data.cache_folder) == (Path("big"), Path("big"))
+
+
+def test_a_folder_and_a_data_set_exclude_each_other_and_both_are_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config([], [*IN_MANNER, "--dataset_name", "LinoyTsaban/3d_icon"])
+    (problem,) = caught.value.problems
+    assert problem.what == (
+        "data.instance_images (pictures) and data.dataset (LinoyTsaban/3d_icon) exclude each other; keep one"
+    )
+    assert problem.where == "--instance_data_dir, --dataset_name"
 
 
 @pytest.mark.parametrize("words", [["--hub_token", "hf_secret"], ["--hub-token=hf_secret"]])
