@@ -11,16 +11,18 @@ import pytest
 import torch
 from huggingface_hub import constants
 from pytest_socket import socket_allow_hosts
+from transformers import CLIPTokenizer
 
 from lorasmith.config.base import ModelConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.examples import Example
 from lorasmith.events import ignore
+from lorasmith.models.sdxl import bundled
 from lorasmith.models.sdxl.components import SdxlComponents, open_components
 from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.runs import pictures as run_pictures
 from lorasmith.sizes import Size
-from lorasmith.testing import pictures, tiny_pipeline
+from lorasmith.testing import open_pipeline, pictures, tiny_pipeline, write_sgm_file
 from lorasmith.testing.fake_hub import TOKEN, FakeHub, fake_hub
 from lorasmith.training.assemble import assemble
 from lorasmith.training.loop import Training
@@ -39,6 +41,24 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_v_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same that predicts velocity."""
     return tiny_pipeline(tmp_path_factory.mktemp("tiny-v-base"), prediction_type="v_prediction")
+
+
+@pytest.fixture
+def tiny_as_sdxl(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a single file leaves out is the tiny base's instead of SDXL's: configs and tokenizers."""
+
+    def tokenizers() -> bundled.Tokenizers:
+        first, second = (CLIPTokenizer.from_pretrained(tiny_base / name) for name in ("tokenizer", "tokenizer_2"))
+        return bundled.Tokenizers(first, second)
+
+    monkeypatch.setattr(bundled, "folder", lambda: tiny_base)
+    monkeypatch.setattr(bundled, "tokenizers", tokenizers)
+
+
+@pytest.fixture
+def tiny_file(tiny_base: Path, tiny_as_sdxl: None, tmp_path: Path) -> Path:
+    """The tiny base in one file, as community checkpoints are."""
+    return write_sgm_file(open_pipeline(tiny_base), tmp_path / "checkpoints" / "tiny.safetensors")
 
 
 @pytest.fixture(scope="session")

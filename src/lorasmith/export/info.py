@@ -17,8 +17,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 class ExportInfo:
     """What was trained and how. Two equal runs say equal things: no times, no machine, no folders.
 
-    `base` is a hub id, `embedded`, or only the name of a local folder. `captions` and `instance_prompt` are as users
-    wrote them (with the token abstraction). `rates` are learning rates by part, `settings` anything else worth saying.
+    `base` is a hub id, `embedded`, or the name of a local folder or single file. `captions` and `instance_prompt` are as
+    users wrote them (with the token abstraction). `rates` are learning rates by part, `settings` anything else.
     """
 
     name: str
@@ -42,11 +42,18 @@ class ExportInfo:
     """Licence of the base as the hub spells it; None means: read off the base's name."""
     recommended_scale: float = 0.8
     """Adapter scale that the snippets name."""
+    scheduler_settings: Mapping[str, str | bool] = field(default_factory=dict[str, str | bool])
+    """What diffusers' scheduler has to be told of a base in a single file, whose markers diffusers does not read."""
 
     @property
     def hub_base(self) -> str | None:
         """The base if it is a hub id, which other programs can open."""
         return self.base if _HUB_ID.fullmatch(self.base) else None
+
+    @property
+    def is_single_file(self) -> bool:
+        """Whether the base is one file, which other programs open by another function."""
+        return self.base.lower().endswith(".safetensors")
 
     @property
     def base_name(self) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,10 @@ from lorasmith.sizes import Size
 
 @dataclass(frozen=True)
 class PictureParameters:
-    """How a picture was drawn: the prompt as it was typed, the request, the size, the base's name, and the rest."""
+    """How a picture was drawn: the prompt as it was typed, the request, the size, the base, and the rest.
+
+    Of the base only the name is written: pictures are shown to others, and a path tells of this machine.
+    """
 
     prompt: str
     request: DrawRequest
@@ -34,7 +38,7 @@ class PictureParameters:
             "CFG scale": f"{settings.guidance:g}",
             "Seed": str(self.request.seed),
             "Size": f"{self.size.width}x{self.size.height}",
-            "Model": self.model,
+            "Model": _name_alone(self.model),
             **self.more,
             "Version": f"lorasmith {__version__}",
         }
@@ -50,6 +54,10 @@ def save_png(picture: Image.Image, path: Path, parameters: PictureParameters) ->
     content = io.BytesIO()
     picture.save(content, "PNG", pnginfo=information)
     write_bytes(path, content.getvalue())
+
+
+def _name_alone(base: str) -> str:
+    return re.split(r"[/\\]", base.rstrip("/\\"))[-1].removesuffix(".safetensors")
 
 
 def _one_line(text: str) -> str:

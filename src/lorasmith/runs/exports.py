@@ -23,6 +23,7 @@ from lorasmith.export.weights import (
     PartAdapter,
 )
 from lorasmith.export.write_all import write_exports
+from lorasmith.models.family import EdmSchedule, NoiseSchedule
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs.prepare import PreparedRun
 from lorasmith.runs.sampling import ValidationSampler
@@ -86,7 +87,17 @@ def export_info(config: TrainConfig, plan: RunPlan, training: Training) -> Expor
         seed=config.runtime.seed,
         settings=_settings(config),
         revision=config.model.revision,
+        scheduler_settings=_scheduler_settings(training.family.noise_schedule),
     )
+
+
+def _scheduler_settings(noise: NoiseSchedule | EdmSchedule) -> dict[str, str | bool]:
+    """How the base's noise differs from SDXL's, in the words of diffusers' schedulers."""
+    if isinstance(noise, EdmSchedule) or noise.prediction_type == "epsilon":
+        return {}
+    ends_in_noise = float(noise.alphas_cumprod[-1]) == 0
+    zero: dict[str, str | bool] = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return {"prediction_type": "v_prediction", **(zero if ends_in_noise else {})}
 
 
 def in_precision(weights: AdapterWeights, dtype: torch.dtype) -> AdapterWeights:

@@ -10,6 +10,7 @@ from lorasmith.testing.real_sdxl import (
     real_sdxl_vae,
     write_real_sdxl,
 )
+from lorasmith.testing.sgm_file import sgm_tensors, write_sgm_file
 from lorasmith.testing.tiny_pipeline import tiny_pipeline
 from lorasmith.testing.tokenizer_files import write_tokenizer
 
@@ -21,7 +22,9 @@ __all__ = [
     "real_sdxl_text_encoders",
     "real_sdxl_unet",
     "real_sdxl_vae",
+    "sgm_tensors",
     "tiny_pipeline",
     "write_real_sdxl",
+    "write_sgm_file",
     "write_tokenizer",
 ]
