@@ -21,6 +21,7 @@ from lorasmith.models import hub_files
 from lorasmith.runs.stop_signal import StopSignal
 from lorasmith.runs.train import train
 from lorasmith.testing import pictures
+from lorasmith.testing.fake_hub import FakeHub
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,8 +45,9 @@ def commands_of(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def reader(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `pictures` in it, where the shipped base and the hub's are a tiny one."""
+def reader(hub: FakeHub, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `pictures` in it, where the shipped base and the hub's are a tiny one, and a hub to push to."""
+    del hub
     pictures(tmp_path / "pictures", 4)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -108,7 +110,7 @@ def prepare_run_for(arguments: list[str]) -> None:
     match arguments:
         case ["train", "--resume", run]:
             stop.ask()
-        case ["generate" | "verify", run, *_]:
+        case ["generate" | "verify" | "push", run, *_]:
             pass
         case _:
             return

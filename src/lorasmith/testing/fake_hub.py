@@ -11,7 +11,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -48,8 +48,8 @@ class FakeHub:
     """The hub's state. `fail` lets a stage go wrong; `requests` and `repositories` say what arrived.
 
     Mishaps are HTTP statuses, or `drop` (the connection breaks), `lost` (it breaks once the work is done), `hang` (no
-    answer until `release`), `page` (a proxy's HTML instead of an answer) and `echo` (a refusal that repeats the login,
-    as no server should).
+    answer, and a broken connection at `release`), `page` (a proxy's HTML instead of an answer) and `echo` (a refusal
+    that repeats the login, as no server should).
     """
 
     def __init__(self) -> None:
@@ -184,6 +184,8 @@ class _Answering(BaseHTTPRequestHandler):
                 return
             case "hang":
                 self.hub.hang()
+                self._hang_up()
+                return
             case "page":
                 self._send(200, b"<html>sign in to the hotel</html>", "text/html")
                 return
@@ -202,7 +204,8 @@ class _Answering(BaseHTTPRequestHandler):
 
     def _hang_up(self) -> None:
         self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # who waited may be gone
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def _chunks(self) -> bytes:
         if self.headers.get("transfer-encoding") != "chunked":
