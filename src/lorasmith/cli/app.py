@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _write_any_file_name()
     _log_to_stderr()
-    _quieten_transformers()
+    _quieten_libraries()
     debug = _DEBUG in words
     try:
         app(args=[word for word in words if word != _DEBUG], prog_name="lorasmith")
@@ -104,9 +104,11 @@ def _log_to_stderr() -> None:
         logger.propagate = False
 
 
-def _quieten_transformers() -> None:
-    """Its warnings are about packages and defaults that are not the user's; the environment can ask for them."""
+def _quieten_libraries() -> None:
+    """Their warnings are about packages and defaults that are not the user's; transformers' can be asked for."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # On some CPUs bitsandbytes misses a kernel for 4-bit weights; peft imports it wherever it is installed.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _write_any_file_name() -> None:

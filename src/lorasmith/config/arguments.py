@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lorasmith.config.explain import sibling_of
 from lorasmith.config.flags import Option, options
 from lorasmith.config.reference_flags import REFERENCE_FLAGS, ReferenceFlag
 from lorasmith.config.values import is_switch_word, nearest
@@ -116,6 +117,8 @@ def _unknown(spelled: str, name: str, also_known: Sequence[str]) -> Problem:
     by_last_word = [option.flag for option in options().values() if option.path.rpartition(".")[2] == name]
     if inside:
         remedy = f"{name} is a section: say {inside[0]} or another of its options."
+    elif sibling := sibling_of(name):
+        remedy = f"Did you mean {options()[sibling].flag}?"
     else:
         remedy = f"Did you mean {by_last_word[0]}?" if by_last_word else nearest(spelled, known)
     return Problem(f"there is no option {spelled}", COMMAND_LINE, remedy or "lorasmith train --help lists them all.")

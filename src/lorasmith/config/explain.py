@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from lorasmith.config.flags import as_text, options, union_sections
 from lorasmith.config.origin import Origin, Setting
-from lorasmith.config.values import nearest
+from lorasmith.config.values import nearest, nearest_name
 from lorasmith.errors import Problem
 
 _BOUNDS = {
@@ -17,6 +17,7 @@ _BOUNDS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
+_WORDS_FOR_NAME = ("kind", "type", "variant", "class")
 
 
 def explain(error: ValidationError, origins: Mapping[str, Origin]) -> tuple[Problem, ...]:
@@ -26,14 +27,24 @@ def explain(error: ValidationError, origins: Mapping[str, Origin]) -> tuple[Prob
 
 def unknown_option(path: str, where: str) -> Problem:
     """There is no option at `path`; names the nearest one."""
-    section, _, name = path.rpartition(".")
+    name = path.rpartition(".")[2]
     inside = [known for known, option in options().items() if option.section == path]
     if inside:
         return Problem(f"{path} is a section, not an option", where, f"Set {inside[0]} or another of its options.")
-    siblings = [known for known, option in options().items() if option.section == section and section]
     elsewhere = [known for known in options() if known.rpartition(".")[2] == name]
-    remedy = nearest(path, siblings) or (f"Did you mean {elsewhere[0]}?" if elsewhere else None)
+    meant = sibling_of(path) or (elsewhere[0] if elsewhere else None)
+    remedy = f"Did you mean {meant}?" if meant else None
     return Problem(f"there is no option {path}", where, remedy or nearest(path, list(options())))
+
+
+def sibling_of(path: str) -> str | None:
+    """The option that a misspelt one of a known section must mean, judged by its last word; None when none is near."""
+    section, _, name = path.rpartition(".")
+    if section in union_sections() and name in _WORDS_FOR_NAME:
+        return f"{section}.name"
+    names = [known.rpartition(".")[2] for known, option in options().items() if option.section == section and section]
+    found = nearest_name(name, names)
+    return f"{section}.{found}" if found else None
 
 
 def stranger(setting: Setting, variant: str) -> Problem:

@@ -96,9 +96,13 @@ def read_conditional(uses: Sequence[ReferenceUse], layers: Layers) -> Reading:
 
 def late_manner_defaults(layers: Layers) -> tuple[Setting, ...]:
     """The script's defaults that depend on the optimizer and on which text parts train."""
-    if layers.variant("optimizer") == "prodigy":
-        return _defaults(PRODIGY_MANNER_DEFAULTS)
-    return _defaults(dict.fromkeys(_text_rate_paths(layers), TEXT_RATE_IN_MANNER))
+    match layers.variant("optimizer"):
+        case "adamw":
+            return _defaults(dict.fromkeys(_text_rate_paths(layers), TEXT_RATE_IN_MANNER))
+        case "prodigy":
+            return _defaults(PRODIGY_MANNER_DEFAULTS)
+        case _:  # optimizers the script does not have
+            return ()
 
 
 def scaled_rate(uses: Sequence[ReferenceUse], layers: Layers) -> tuple[Setting, ...]:
@@ -142,7 +146,7 @@ def _conditional(use: ReferenceUse, layers: Layers) -> Reading:
     match use.flag.condition:
         case "prior" if not layers.is_on("prior"):
             return _without_effect(use, "prior preservation is off; --with_prior_preservation switches it on")
-        case "prodigy" if layers.variant("optimizer") != "prodigy":
+        case "optimizer" if not _has_it(layers.variant("optimizer"), use.flag.paths[0]):
             return _without_effect(use, f"the optimizer is {layers.variant('optimizer')}")
         case "blocks" if layers.value("adapter.b_lora"):
             return _without_effect(use, "B-LoRA names its blocks itself")
@@ -150,6 +154,10 @@ def _conditional(use: ReferenceUse, layers: Layers) -> Reading:
             return _text_rate(use, layers)
         case _:
             return _settings(use, use.flag.paths)
+
+
+def _has_it(variant: str, path: str) -> bool:
+    return not options()[path].variants or variant in options()[path].variants
 
 
 def _text_rate(use: ReferenceUse, layers: Layers) -> Reading:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Status = Literal["same", "renamed", "split", "secret", "advice", "refused"]
-Condition = Literal["always", "prior", "prodigy", "blocks", "text parts"]
+Condition = Literal["always", "prior", "optimizer", "blocks", "text parts"]
 
 MANNER_FLAGS = ("pretrained_model_name_or_path", "instance_data_dir", "dataset_name")
 
@@ -52,8 +52,8 @@ def _switch(name: str, path: str, note: str = "", *, on: str = "true", off: str 
     return ReferenceFlag(name, status, (path,), note, words={"true": on, "false": off}, is_switch=True)
 
 
-def _prodigy(name: str, path: str, note: str = "", *, is_switch: bool = False) -> ReferenceFlag:
-    return ReferenceFlag(name, "renamed", (path,), note, condition="prodigy", is_switch=is_switch)
+def _of_some_optimizers(name: str, path: str, note: str = "", *, is_switch: bool = False) -> ReferenceFlag:
+    return ReferenceFlag(name, "renamed", (path,), note, condition="optimizer", is_switch=is_switch)
 
 
 def _advice(name: str, note: str, *, is_switch: bool = False) -> ReferenceFlag:
@@ -166,18 +166,20 @@ _OPTIMIZER_AND_SCHEDULE = (
     _same("lr_power", "schedule.lr_power"),
     _same("snr_gamma", "objective.snr_gamma"),
     _same("noise_offset", "objective.noise_offset"),
-    _renamed("optimizer", "optimizer.name", "An unknown name is refused, not replaced by AdamW."),
-    _refused("use_8bit_adam", "8-bit Adam is not there yet; --optimizer adamw trains the same in more memory.",
-             is_switch=True),
-    _renamed("adam_beta1", "optimizer.beta1", "For both optimizers, as in the script."),
-    _renamed("adam_beta2", "optimizer.beta2", "For both optimizers, as in the script."),
-    _renamed("adam_epsilon", "optimizer.eps", "For both optimizers, as in the script."),
-    _renamed("adam_weight_decay", "optimizer.weight_decay", "For both optimizers, as in the script."),
+    _renamed("optimizer", "optimizer.name", "adafactor and schedule_free_prodigy besides; an unknown name is refused, "
+             "not replaced by AdamW."),
+    _of_some_optimizers("use_8bit_adam", "optimizer.eight_bit", "Only with AdamW, as in the script; new tokens keep 32 "
+                        "bits. Needs `pip install 'lorasmith[gpu]'`.", is_switch=True),
+    _renamed("adam_beta1", "optimizer.beta1", "For every optimizer, as in the script."),
+    _renamed("adam_beta2", "optimizer.beta2", "For AdamW and Prodigy, as in the script; Adafactor has none."),
+    _renamed("adam_epsilon", "optimizer.eps", "For AdamW and Prodigy, as in the script; Adafactor has none."),
+    _renamed("adam_weight_decay", "optimizer.weight_decay", "For every optimizer, as in the script."),
     _renamed("adam_weight_decay_text_encoder", "optimizer.text_weight_decay", "0 is honoured."),
-    _prodigy("prodigy_beta3", "optimizer.beta3"),
-    _prodigy("prodigy_decouple", "optimizer.decouple", "False is false.", is_switch=True),
-    _prodigy("prodigy_use_bias_correction", "optimizer.use_bias_correction", "False is false.", is_switch=True),
-    _prodigy("prodigy_safeguard_warmup", "optimizer.safeguard_warmup", "False is false.", is_switch=True),
+    _of_some_optimizers("prodigy_beta3", "optimizer.beta3"),
+    _of_some_optimizers("prodigy_decouple", "optimizer.decouple", "False is false.", is_switch=True),
+    _of_some_optimizers("prodigy_use_bias_correction", "optimizer.use_bias_correction", "False is false.",
+                        is_switch=True),
+    _of_some_optimizers("prodigy_safeguard_warmup", "optimizer.safeguard_warmup", "False is false.", is_switch=True),
     _same("max_grad_norm", "runtime.max_grad_norm", "For each part by itself."),
 )  # fmt: skip
 

@@ -139,11 +139,17 @@ def _choice(option: Option, text: str) -> str:
 
 def nearest(text: str, names: Sequence[str]) -> str | None:
     """A remedy naming the nearest of `names`, or None when nothing is near."""
+    found = nearest_name(text, names)
+    return f"Did you mean {found}?" if found else None
+
+
+def nearest_name(text: str, names: Sequence[str]) -> str | None:
+    """The nearest of `names`, or None when nothing is near."""
     import difflib  # only for errors: the config must load fast
 
     folded = {name.lower().replace("-", "_"): name for name in names}
     close = difflib.get_close_matches(text.lower().replace("-", "_"), list(folded), n=1, cutoff=0.6)
-    return f"Did you mean {folded[close[0]]}?" if close else None
+    return folded[close[0]] if close else None
 
 
 def _is_none(text: str) -> bool:

@@ -1,27 +1,24 @@
-# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
-# prodigyopt has no types, and torch's are partial.
-"""Owns the optimizer of one part, over one flat fp32 buffer; knows no other part.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# torch's types are partial.
+"""Owns the optimizer of one part, whichever kind it is, over one flat fp32 buffer; knows no other part.
 
 Prodigy's distance estimate is one number per optimizer, so parts that share one share their step size, and a group
 whose rate is set to zero still moves (prodigyopt updates every group; upstream prodigy #3, #16). A part of its own
 has its own estimate, its own rate, and is frozen by not being stepped.
 """
 
-import contextlib
-import io
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any
 
 import torch
-from prodigyopt import Prodigy
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.optim import AdamW, Optimizer
 
-from lorasmith.config.optimizer import AdamWConfig, ProdigyConfig
-
-_FROM_CONFIG = frozenset({"params", "lr", "betas", "beta3", "eps", "weight_decay", "growth_rate", "foreach", "fused"})
+from lorasmith.config.optimizer import OptimizerConfig
+from lorasmith.optim import schedule_free
+from lorasmith.optim.kinds import build_optimizer, kind_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class PartOptimizer:
         self,
         name: str,
         parameters: Mapping[str, nn.Parameter],
-        config: AdamWConfig | ProdigyConfig,
+        config: OptimizerConfig,
         *,
         rate: float,
         weight_decay: float,
@@ -53,13 +50,27 @@ class PartOptimizer:
         self.parameters = dict(parameters)
         self.buffer = nn.Parameter(torch.cat([p.data.flatten() for p in self.parameters.values()]))
         self.buffer.grad = torch.zeros_like(self.buffer)
-        self.optimizer = build_optimizer(self.buffer, config, rate=rate, weight_decay=weight_decay)
         self._point_into_buffer()
+        self._kind = kind_of(config)
+        self._stepped = self.parameters if self._kind.reads_matrices else {"": self.buffer}
+        stepped = list(self._stepped.values())
+        self.optimizer = build_optimizer(stepped, config, rate=rate, weight_decay=weight_decay)
 
     def set_trainable(self, *, trainable: bool) -> None:
-        """Whether gradients are computed for this part at all."""
+        """Whether gradients are computed for this part at all. A part that is frozen stands where it is to be used."""
         for parameter in self.parameters.values():
             parameter.requires_grad_(trainable)
+        if not trainable and self._kind.averages:
+            schedule_free.stand_at_average(self.optimizer)
+
+    @contextmanager
+    def as_used(self) -> Generator[None]:
+        """The parameters as they would be exported now, for looking at them; afterwards they are as they were."""
+        if not self._kind.averages:
+            yield
+            return
+        with schedule_free.standing_at_average(self.optimizer):
+            yield
 
     def zero_gradient(self) -> None:
         """Forget the last step's gradient."""
@@ -89,15 +100,15 @@ class PartOptimizer:
 
     @torch.no_grad()
     def rescale(self, factor: float) -> None:
-        """Multiply the parameters, and with them the point that Prodigy measures its distance from.
+        """Multiply the parameters, and with them every point that the optimizer keeps.
 
         Prodigy compares gradients with the way from its first point. A rescaling of the parameters alone looks like a
         way of that length: at the first steps it drowns the real one, and d never grows, or grows from nothing.
         """
         self.buffer.mul_(factor)
-        first_point = self.optimizer.state[self.buffer].get("p0")
-        if first_point is not None:
-            first_point.mul_(factor)
+        for state in self._states():
+            for point in (state[name] for name in self._kind.points if name in state):
+                point.mul_(factor)
 
     @property
     def distance(self) -> float | None:
@@ -108,8 +119,8 @@ class PartOptimizer:
     @property
     def has_had_gradient(self) -> bool:
         """Whether any gradient an update was made from was not zero, in this process or before a stop."""
-        squares = self.optimizer.state[self.buffer].get("exp_avg_sq")
-        return squares is not None and bool(squares.any())
+        kept = [next((state[name] for name in self._kind.squares if name in state), None) for state in self._states()]
+        return any(bool((squares > self._kind.floor).any()) for squares in kept if squares is not None)
 
     def effective_rate(self, multiplier: float) -> float:
         """The rate an update really has: d·lr under Prodigy, lr otherwise."""
@@ -117,19 +128,25 @@ class PartOptimizer:
 
     def capture(self) -> OptimizerState:
         """All that the next update depends on besides weights and config."""
-        state = self.optimizer.state[self.buffer]
-        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-        numbers = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
-        group = {key: value for key, value in self.optimizer.param_groups[0].items() if key not in _FROM_CONFIG}
-        return OptimizerState(tensors, {"state": numbers, "group": group})
+        states = zip(self._stepped, self._states(), strict=True)
+        kept = {_joined(name, key): value for name, state in states for key, value in state.items()}
+        (group,) = self.optimizer.param_groups
+        return OptimizerState(
+            tensors={key: value for key, value in kept.items() if isinstance(value, Tensor)},
+            numbers={
+                "state": {key: value for key, value in kept.items() if not isinstance(value, Tensor)},
+                "group": {key: group[key] for key in self._kind.counters if key in group},
+            },
+        )
 
     def restore(self, saved: OptimizerState) -> None:
         """Put a captured state back."""
-        # Copied, since what was read from a file is a window onto it, wherever in memory that begins.
-        tensors = {key: value.to(self.buffer.device, copy=True) for key, value in saved.tensors.items()}
-        if "step" in tensors:
-            tensors["step"] = tensors["step"].cpu()  # AdamW keeps its counter on the CPU
-        self.optimizer.state[self.buffer] = {**tensors, **saved.numbers["state"]}
+        states: dict[str, dict[str, Any]] = {name: {} for name in self._stepped}
+        for joined, value in {**saved.tensors, **saved.numbers["state"]}.items():
+            name, _, key = joined.rpartition("/")
+            states[name][key] = self._placed(key, value) if isinstance(value, Tensor) else value
+        for name, stepped in self._stepped.items():
+            self.optimizer.state[stepped] = states[name]
         self.optimizer.param_groups[0].update(saved.numbers["group"])
 
     @torch.no_grad()
@@ -146,31 +163,17 @@ class PartOptimizer:
             parameter.grad = self.gradient[start:end].view_as(parameter)
             start = end
 
+    def _states(self) -> list[dict[str, Any]]:
+        """What the optimizer remembers of each tensor it steps; empty before its first update."""
+        return [self.optimizer.state[stepped] for stepped in self._stepped.values()]
 
-def build_optimizer(
-    buffer: nn.Parameter, config: AdamWConfig | ProdigyConfig, *, rate: float, weight_decay: float
-) -> Optimizer:
-    """The optimizer a config names, over one buffer."""
-    match config:
-        case AdamWConfig():
-            return AdamW(
-                [buffer], lr=rate, betas=(config.beta1, config.beta2), eps=config.eps, weight_decay=weight_decay
-            )
-        case ProdigyConfig():
-            with contextlib.redirect_stdout(io.StringIO()):  # prodigyopt prints that its weight decay is decoupled
-                return Prodigy(
-                    [buffer],
-                    lr=rate,
-                    betas=(config.beta1, config.beta2),
-                    beta3=config.beta3,  # pyright: ignore[reportArgumentType]  # None is its default
-                    eps=config.eps,
-                    weight_decay=weight_decay,  # pyright: ignore[reportArgumentType]  # annotated int, meant float
-                    decouple=config.decouple,
-                    use_bias_correction=config.use_bias_correction,
-                    safeguard_warmup=config.safeguard_warmup,
-                    d0=config.d0,
-                    d_coef=config.d_coef,
-                    growth_rate=config.growth_rate or float("inf"),
-                )
-        case other:
-            assert_never(other)
+    def _placed(self, key: str, tensor: Tensor) -> Tensor:
+        """A tensor of a captured state where the optimizer wants it."""
+        # Copied, since what was read from a file is a window onto it, wherever in memory that begins.
+        # AdamW keeps its counter on the CPU.
+        return tensor.to("cpu" if key == "step" else self.buffer.device, copy=True)
+
+
+def _joined(name: str, key: str) -> str:
+    """The name of one remembered thing in a captured state: by its tensor where there are several."""
+    return f"{name}/{key}" if name else key

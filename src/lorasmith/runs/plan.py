@@ -19,6 +19,7 @@ from lorasmith.models.sdxl.components import check_base, locate_base
 from lorasmith.models.sdxl.noise import noise_schedule
 from lorasmith.models.sdxl.text import check_clip_skip, open_tokenizer
 from lorasmith.objectives.choice import objective_for
+from lorasmith.optim.extras import refuse_missing_package
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs import pictures
 from lorasmith.runs.adapters import check_b_lora, planned_adapters
@@ -51,6 +52,7 @@ def plan_run(config: TrainConfig, emit: Emit = ignore) -> RunPlan:
 
 def survey(config: TrainConfig, emit: Emit = ignore) -> Survey:
     """Read the pictures and the base's small files, and plan."""
+    refuse_missing_package(config.optimizer)
     base_folder = locate_base(config.model, with_weights=False)
     check_base(config.model, base_folder)
     _check_objective(config, base_folder, emit)

@@ -7,6 +7,7 @@ from torch import nn
 
 from lorasmith.adapters import attach
 from lorasmith.adapters.shape import AdapterShape, denoiser_targets, text_encoder_targets
+from lorasmith.config.optimizer import AdamWConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.batches import BatchSource
 from lorasmith.data.cache import LatentCache, LatentSource, Rendering, default_cache_folder
@@ -21,7 +22,7 @@ from lorasmith.tokens.attach import AttachedTokens, attach_new_tokens
 from lorasmith.tokens.vocabulary import TokenVocabulary
 from lorasmith.training.facts import resume_facts
 from lorasmith.training.loop import Training
-from lorasmith.training.phases import PartName
+from lorasmith.training.phases import NEW_TOKENS, PartName
 from lorasmith.training.plan import phase_schedule, rate_of, trained_parts
 from lorasmith.training.precision import Precision
 from lorasmith.training.prompts import PromptBook
@@ -154,6 +155,9 @@ def _adapter(config: TrainConfig, family: DiffusionFamily, part: PartName) -> di
 
 def _optimizer(config: TrainConfig, name: PartName, parameters: dict[str, nn.Parameter]) -> PartOptimizer:
     options = config.optimizer
+    if isinstance(options, AdamWConfig) and name in NEW_TOKENS:
+        # A few thousand numbers save nothing, and bitsandbytes advises against 8 bits for embeddings.
+        options = options.model_copy(update={"eight_bit": False})
     is_text = name != "denoiser"
     text_decay = options.text_weight_decay
     decay = text_decay if is_text and text_decay is not None else options.weight_decay

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -93,6 +93,19 @@ class Training:
         """Updates in which every caption has been seen."""
         return -(-self.batches.order.micro_steps_per_epoch // self.gradient_accumulation)
 
+    @contextmanager
+    def as_used(self) -> Generator[None]:
+        """Every part as it would be exported now, for pictures and measures; afterwards as it was."""
+        with ExitStack() as stack:
+            for part in self.parts.values():
+                stack.enter_context(part.as_used())
+            yield
+
+    def finish(self) -> None:
+        """Nothing trains any more: every part stands where it is to be used."""
+        for part in self.parts.values():
+            part.set_trainable(trainable=False)
+
     def capture(self) -> state.TrainingState:
         """What the coming step depends on."""
         return state.capture(self.step, self.parts, self.scaler)
@@ -115,7 +128,9 @@ class Rhythm:
 def fit(
     training: Training, *, store: CheckpointStore, rhythm: Rhythm, validation: Validation | None, emit: Emit
 ) -> None:
-    """Train to the plan's last step. Raises StoppedError after a checkpoint when asked to stop.
+    """Train to the plan's last step; afterwards the parts stand as they are to be used.
+
+    Raises StoppedError after a checkpoint when asked to stop.
 
     DivergedError when a number is not finite, or when a part that was to train has learnt nothing.
     """
@@ -126,7 +141,8 @@ def fit(
             emit(PhaseChanged(training.step, changed.name, tuple(sorted(changed.trains))))
         emit(take_step(training, watcher))
         if validation is not None and training.step in rhythm.validation_steps:
-            validation.validate(training.step, training.phase)
+            with training.as_used():
+                validation.validate(training.step, training.phase)
         stopping = rhythm.stop_requested() and training.step < training.phases.total_steps
         if stopping or training.step in rhythm.checkpoint_steps:
             sentinel.check_weights_are_finite(training.parts, training.step)
@@ -138,6 +154,7 @@ def fit(
                 where=str(store.folder.parent),
                 remedy=f"Go on with `lorasmith train --resume {store.folder.parent}`.",
             )
+    training.finish()
     sentinel.refuse_untrained(training.parts, training.phases, training.rates)
 
 

@@ -4,7 +4,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lorasmith.config.optimizer import AdamWConfig, ProdigyConfig, RatesConfig
+from lorasmith.config.optimizer import (
+    AdafactorConfig,
+    AdamWConfig,
+    OptimizerConfig,
+    ProdigyConfig,
+    RatesConfig,
+    ScheduleFreeProdigyConfig,
+)
 from lorasmith.config.text import LongPrompts
 from lorasmith.config.train import TrainConfig
 from lorasmith.models.long_prompts import LongPrompt
@@ -14,8 +21,9 @@ from lorasmith.training.phases import NEW_TOKENS, TEXT_ENCODERS, PartName, Phase
 _EMBEDDED_CLAMP = (100, 600)
 _REAL_CLAMP = (500, 1500)
 
-# The article's rates beside AdamW's 1e-4: 3e-4 for new tokens, 5e-5 for text-encoder adapters.
-_ADAMW_SHARE: dict[PartName, float] = {
+# The article's rates beside AdamW's 1e-4: 3e-4 for new tokens, 5e-5 for text-encoder adapters. Adafactor's updates are
+# as long as AdamW's (a root mean square of one), so that the shares hold for it as well.
+_SHARE: dict[PartName, float] = {
     "denoiser": 1.0,
     "new_tokens_1": 3.0,
     "new_tokens_2": 3.0,
@@ -158,7 +166,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
         text_encoder_stop=schedule.text_encoder_stop if config.adapter.text_encoders else None,
         phases=_phases(config, schedule),
         adapters=facts.base.adapters,
-        optimizer=config.optimizer.name,
+        optimizer=_optimizer_name(config.optimizer),
         caches=_caches(config),
         checkpoint_steps=(*due_steps(config.checkpoint.every, steps), steps),
         validation_steps=validation_steps(config, steps),
@@ -217,10 +225,10 @@ def rate_of(part: PartName, config: TrainConfig) -> float:
     if said is not None:
         return said
     match config.optimizer:
-        case ProdigyConfig(learning_rate=rate):
+        case ProdigyConfig(learning_rate=rate) | ScheduleFreeProdigyConfig(learning_rate=rate):
             return rate
-        case AdamWConfig(learning_rate=rate):
-            return rate * _ADAMW_SHARE[part]
+        case AdamWConfig(learning_rate=rate) | AdafactorConfig(learning_rate=rate):
+            return rate * _SHARE[part]
 
 
 def _said_rate(part: PartName, rates: RatesConfig) -> float | None:
@@ -235,6 +243,22 @@ def _said_rate(part: PartName, rates: RatesConfig) -> float | None:
             return rates.text_encoder_1
         case "text_encoder_2":
             return rates.text_encoder_2
+
+
+def state_bytes(optimizer: OptimizerConfig) -> float:
+    """Bytes that an optimizer remembers for each number it trains, beside the number and its gradient (8 in fp32).
+
+    Schedule-free Prodigy estimates from every eleventh number; Adafactor's rows and columns are next to nothing.
+    """
+    match optimizer:
+        case AdamWConfig(eight_bit=eight_bit):
+            return 2 * (1 + 4 / 256) if eight_bit else 8
+        case ProdigyConfig(beta1=beta1):
+            return 16 if beta1 else 12
+        case AdafactorConfig(beta1=beta1):
+            return 4 if beta1 else 0
+        case ScheduleFreeProdigyConfig():
+            return 8 + 8 / 11
 
 
 def due_steps(every: int, steps: int) -> tuple[int, ...]:
@@ -288,10 +312,14 @@ def _told_of_long_prompts(config: TrainConfig, prompts: PromptFacts) -> str:
             return f"{told} and are read in chunks, up to {max(one.chunks for one in prompts.long)} of them"
 
 
+def _optimizer_name(optimizer: OptimizerConfig) -> str:
+    eight_bit = isinstance(optimizer, AdamWConfig) and optimizer.eight_bit
+    return f"{optimizer.name}, 8-bit" if eight_bit else optimizer.name
+
+
 def _memory(config: TrainConfig, facts: Facts) -> int:
     """Weights, fp32 adapters with gradient and optimizer state, and activations of one pass; a guide, in bytes."""
-    states = 6 if config.optimizer.name == "prodigy" else 4
-    trained = (facts.base.adapter_parameters + facts.base.new_token_parameters) * 4 * states
+    trained = (facts.base.adapter_parameters + facts.base.new_token_parameters) * (8 + state_bytes(config.optimizer))
     examples = config.schedule.batch_size * (2 if config.prior else 1)
     return int(facts.base.weight_bytes + trained + facts.base.activation_bytes * examples)
 

@@ -113,10 +113,24 @@ def test_an_unknown_choice_names_the_nearest_one() -> None:
     assert problem.remedy == "Did you mean prodigy?"
 
 
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [("kind", "name"), ("type", "name"), ("nmae", "name"), ("d00", "d0"), ("eightbit", "eight-bit")],
+)
+def test_an_unknown_option_of_a_section_names_the_nearest_of_that_section(flag: str, meant: str) -> None:
+    problem = only(refusals([], [f"--optimizer.{flag}", "x"]))
+    assert problem.remedy == f"Did you mean --optimizer.{meant}?"
+
+
+def test_an_unknown_option_in_a_file_names_the_nearest_of_its_section(tmp_path: Path) -> None:
+    file = wolf(tmp_path, '[optimizer]\nkind = "adamw"')
+    assert only(refusals([file], [])).remedy == "Did you mean optimizer.name?"
+
+
 def test_an_option_of_another_optimizer_is_refused_with_its_place(tmp_path: Path) -> None:
     file = wolf(tmp_path, '[optimizer]\nname = "adamw"\nd_coef = 2')
     problem = only(refusals([file], []))
-    assert problem.what == "optimizer.d_coef belongs to prodigy, and optimizer.name is adamw"
+    assert problem.what == "optimizer.d_coef belongs to prodigy and schedule_free_prodigy, and optimizer.name is adamw"
     assert problem.where == f"{file}:3"
 
 

@@ -18,8 +18,8 @@ def test_help_shows_flag_placeholder_text_and_default_by_section() -> None:
     assert "adapter: With how much capacity." in text
     assert "  --adapter.rank N\n      Rank of the denoiser's adapter. [16]" in text
     assert "--adapter.kind lora|dora" in text
-    assert "[adamw 0.0001, prodigy 1]" in text
-    assert "Only prodigy. [1]" in text
+    assert "[adamw 0.0001, prodigy 1, adafactor 0.0001, schedule_free_prodigy 1]" in " ".join(text.split())
+    assert "Only prodigy and schedule_free_prodigy. [1]" in " ".join(text.split())
     assert all(option.flag in text for option in options().values())
 
 

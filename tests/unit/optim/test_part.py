@@ -12,15 +12,33 @@ import torch
 from prodigyopt import Prodigy
 from torch import Tensor, nn
 
-from lorasmith.config.optimizer import AdamWConfig, ProdigyConfig
+from lorasmith.config.optimizer import (
+    AdafactorConfig,
+    AdamWConfig,
+    OptimizerConfig,
+    ProdigyConfig,
+    ScheduleFreeProdigyConfig,
+)
 from lorasmith.optim.part import OptimizerState, PartOptimizer
 
-CONFIGS = [AdamWConfig(), ProdigyConfig(d0=1e-3)]
+CONFIGS: dict[str, OptimizerConfig] = {
+    "adamw": AdamWConfig(),
+    "adamw, 8-bit": AdamWConfig(eight_bit=True),
+    "prodigy": ProdigyConfig(d0=1e-3),
+    "prodigy without momentum": ProdigyConfig(d0=1e-3, beta1=0.0),
+    "adafactor": AdafactorConfig(),
+    "adafactor with momentum": AdafactorConfig(beta1=0.9, scale_parameter=True),
+    "schedule-free prodigy": ScheduleFreeProdigyConfig(d0=1e-3),
+}
+EACH = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+SMALL, WIDE = {"down": (2, 3), "up": (3, 2)}, {"down": (40, 64), "up": (64, 40)}
+"""WIDE is as large as 8-bit state needs, 4,096 numbers."""
 
 
-def part_of(config: AdamWConfig | ProdigyConfig, seed: int = 0, *, rate: float = 1e-2) -> PartOptimizer:
+def part_of(
+    config: OptimizerConfig, seed: int = 0, *, rate: float = 1e-2, shapes: dict[str, tuple[int, int]] = SMALL
+) -> PartOptimizer:
     generator = torch.Generator().manual_seed(seed)
-    shapes = {"down": (2, 3), "up": (3, 2)}
     parameters = {name: nn.Parameter(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
     return PartOptimizer("part", parameters, config, rate=rate, weight_decay=0.01)
 
@@ -31,8 +49,8 @@ def update(part: PartOptimizer, step: int, multiplier: float = 1.0) -> None:
     part.step(multiplier)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=["adamw", "prodigy"])
-def test_parameters_are_views_into_the_buffer_and_stay_so(config: AdamWConfig | ProdigyConfig) -> None:
+@EACH
+def test_parameters_are_views_into_the_buffer_and_stay_so(config: OptimizerConfig) -> None:
     part = part_of(config)
     for step in range(3):
         update(part, step)
@@ -42,9 +60,12 @@ def test_parameters_are_views_into_the_buffer_and_stay_so(config: AdamWConfig | 
         assert torch.equal(torch.cat([grad.flatten() for grad in grads if grad is not None]), part.gradient)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=["adamw", "prodigy"])
-def test_a_state_put_back_through_json_goes_on_to_the_last_bit(config: AdamWConfig | ProdigyConfig) -> None:
-    whole, before, after = part_of(config), part_of(config), part_of(config, seed=9)
+@EACH
+@pytest.mark.parametrize("shapes", [SMALL, WIDE], ids=["small", "wide"])
+def test_a_state_put_back_through_json_goes_on_to_the_last_bit(
+    config: OptimizerConfig, shapes: dict[str, tuple[int, int]]
+) -> None:
+    whole, before, after = (part_of(config, seed, shapes=shapes) for seed in (0, 0, 9))
     for step in range(8):
         update(whole, step, 1 - step / 10)
     for step in range(4):
@@ -56,7 +77,15 @@ def test_a_state_put_back_through_json_goes_on_to_the_last_bit(config: AdamWConf
     for step in range(4, 8):
         update(after, step, 1 - step / 10)
     assert torch.equal(whole.buffer, after.buffer)
+    assert not torch.equal(whole.buffer, before.buffer)
     assert whole.distance == after.distance
+    assert_same_state(after.capture(), whole.capture())
+
+
+def assert_same_state(found: OptimizerState, wanted: OptimizerState) -> None:
+    assert found.tensors.keys() == wanted.tensors.keys()
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in wanted.tensors.items())
+    assert found.numbers == wanted.numbers
 
 
 def test_a_gradient_longer_than_allowed_is_cut_to_length_and_a_shorter_one_is_left() -> None:
