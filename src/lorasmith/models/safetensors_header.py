@@ -13,6 +13,7 @@ from lorasmith.errors import DataError
 _LENGTH_BYTES = 8
 _LONGEST = 16 * 1024 * 1024
 """Bytes a header may have. A whole SDXL file's names take 0.4 MB; pictures and recipes in its metadata some more."""
+_LONGEST_NAME = 300
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
@@ -123,16 +124,18 @@ def _entries(parsed: Mapping[str, Any], room: int, path: Path, where: str) -> di
     entries: dict[str, TensorEntry] = {}
     end = 0
     for name, said in parsed.items():
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            _refuse(path, where, f"it names a tensor {name[:40]!a}…")
         match said:
             case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(first), int(last)]} if dtype in _BITS:
                 sizes = tuple(shape)
             case _:
-                _refuse(path, where, f"its header does not say what {name[:200]!r} is")
+                _refuse(path, where, f"its header does not say what {name!r} is")
         if not all(type(side) is int and 0 <= side < 2**40 for side in sizes):
-            _refuse(path, where, f"{name[:200]!r} has the shape {str(shape)[:200]}")
+            _refuse(path, where, f"{name!r} has the shape {str(shape)[:200]}")
         wanted = math.prod(sizes) * _BITS[dtype]
         if first < 0 or (last - first) * 8 != wanted:
-            _refuse(path, where, f"{name[:200]!r} lies at bytes {first} to {last}, which is not its size")
+            _refuse(path, where, f"{name!r} lies at bytes {first} to {last}, which is not its size")
         entries[name] = TensorEntry(dtype, sizes)
         end = max(end, last)
     if end > room:

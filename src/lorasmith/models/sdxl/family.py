@@ -130,7 +130,10 @@ class Sdxl:
         _off_the_device(self.components.vae)
 
     def fingerprint(self, part: Literal["vae", "text_encoders", "denoiser"]) -> str:
-        """A hash over a part's configuration and weights (large tensors: an even sample of their entries)."""
+        """A hash over a part's weights (large tensors: an even sample of their entries) and the scale of its latents.
+
+        Two VAEs of the same weights may scale their latents differently: SDXL's and Playground v2.5's do.
+        """
         modules = {
             "vae": [self.components.vae],
             "text_encoders": [self.components.text_encoder_1, self.components.text_encoder_2],
@@ -139,6 +142,8 @@ class Sdxl:
         digest = hashlib.sha256()
         for module in modules:
             _hash_module(module, digest)
+        if part == "vae":
+            digest.update(repr([statistic.tolist() for statistic in self._latent_statistics()]).encode())
         return digest.hexdigest()
 
     def _modules(self) -> list[nn.Module]:

@@ -67,8 +67,10 @@ def misfits_of(part: PartFolder, tensors: dict[str, Tensor], *, module: nn.Modul
     """What of a file's tensors (shapes suffice) does not fit a part, in words."""
     try:
         found = sgm_names.converted(part, tensors, module=module, config=config)
-    except (KeyError, IndexError, AttributeError, RuntimeError) as error:  # a converter that misses a tensor
-        return [f"{part} cannot be read ({type(error).__name__}: {error})"]
+    except KeyError as error:  # diffusers' converters take some tensors for granted
+        return [f"{part} has no {error.args[0]}"]
+    except (IndexError, AttributeError, RuntimeError) as error:
+        return [f"{part} is of another shape ({error})"]
     return sgm_names.misfits(found, module)
 
 
