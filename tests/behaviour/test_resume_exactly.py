@@ -57,6 +57,16 @@ CASES = {
         },
         sizes=(Size(64, 64), Size(96, 48)),
     ),
+    "the base teaches with its adapter off, text-encoder LoRA, EDM's style": Case(
+        (3, 5),
+        {
+            "optimizer": ADAMW,
+            "adapter": {"rank": 2, "text_encoders": True},
+            "objective": {"edm_style": True},
+            "schedule": {"steps": 6, "batch_size": 1},
+            "prior": {"source": "adapter_off", "class_word": "thing"},
+        },
+    ),
     "DoRA, dropout, two concepts, prodigy, nothing cached, warm-up, held-out loss": Case(
         (2, 5),
         {

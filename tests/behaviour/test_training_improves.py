@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lorasmith.adapters.attach import set_adapters_enabled
+from lorasmith.adapters.attach import adapters_off
 from lorasmith.data.order import fixed_draws
 from lorasmith.sizes import Size
 from lorasmith.testing import pictures
@@ -66,17 +66,17 @@ def test_the_loss_on_the_training_picture_falls_and_the_base_is_untouched(
     loss_after = fixed_loss(training)
     assert loss_after < 0.85 * loss_before, (loss_before, loss_after)
     assert (predictions(training) - base).abs().max() > 0.01
-    set_adapters_enabled(denoiser, enabled=False)
-    assert torch.equal(predictions(training), base), "adapters off, it is the base to the last bit"
-    set_adapters_enabled(denoiser, enabled=True)
+    with adapters_off(denoiser):
+        assert torch.equal(predictions(training), base), "adapters off, it is the base to the last bit"
 
 
 @pytest.mark.parametrize("kind", ["lora", "dora"])
 def test_an_untrained_adapter_changes_nothing(small_run: SmallRun, kind: str) -> None:
     training = small_run(adapter={"kind": kind})
     untrained = predictions(training)
-    set_adapters_enabled(training.family.parts["denoiser"], enabled=False)
-    torch.testing.assert_close(untrained, predictions(training), rtol=0, atol=2e-6 if kind == "dora" else 0)
+    with adapters_off(training.family.parts["denoiser"]):
+        base = predictions(training)
+    torch.testing.assert_close(untrained, base, rtol=0, atol=2e-6 if kind == "dora" else 0)
 
 
 def test_new_tokens_alone_learn(small_run: SmallRun) -> None:

@@ -2,7 +2,8 @@
 # peft is only partly typed.
 """Owns putting peft adapters on the parts of a base and naming their parameters; knows no optimizer."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
@@ -41,11 +42,21 @@ def up_weights(parameters: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
     return [parameter for name, parameter in parameters.items() if ".lora_B." in name]
 
 
-def set_adapters_enabled(part: nn.Module, *, enabled: bool) -> None:
-    """Switch a part's adapters on or off without touching their weights."""
-    for module in part.modules():
-        if isinstance(module, BaseTunerLayer):
-            module.enable_adapters(enabled)
+@contextmanager
+def adapters_off(part: nn.Module) -> Generator[None]:
+    """The base alone inside the block.
+
+    peft's own switch would also say which parameters want gradients, in the middle of a step; that is the phase's.
+    """
+    layers = [module for module in part.modules() if isinstance(module, BaseTunerLayer)]
+    were_off = [layer._disable_adapters for layer in layers]  # pyright: ignore[reportPrivateUsage]
+    for layer in layers:
+        layer._disable_adapters = True  # pyright: ignore[reportPrivateUsage]
+    try:
+        yield
+    finally:
+        for layer, was_off in zip(layers, were_off, strict=True):
+            layer._disable_adapters = was_off  # pyright: ignore[reportPrivateUsage]
 
 
 def set_dropout_active(part: nn.Module, *, active: bool) -> None:

@@ -16,7 +16,17 @@ from lorasmith.config.section import Section
 from lorasmith.config.text import TextConfig
 from lorasmith.config.tokens import TokensConfig
 
-RecipeName = Literal["object", "style", "character", "face"]
+ArticleRecipe = Literal[
+    "article/huggy-v1", "article/huggy-v2", "article/huggy-adamw", "article/huggy-prodigy",
+    "article/y2k-v1", "article/y2k-v2", "article/y2k-v3", "article/y2k-v4",
+    "article/y2k-v5", "article/y2k-v6", "article/y2k-v7", "article/y2k-v8",
+    "article/face-75", "article/face-100", "article/face-120",
+    "article/pivotal-tuning", "article/prodigy", "article/text-encoder", "article/captions",
+    "article/min-snr", "article/repeats", "article/prior-preservation",
+]  # fmt: skip
+"""The runs and snippets of the article "LoRA training scripts of the world, unite!", with its own numbers."""
+
+RecipeName = Literal["object", "style", "character", "face", ArticleRecipe]
 
 
 class TrainConfig(Section):
@@ -83,8 +93,23 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def prior_preservation_needs_a_class_prompt(self) -> Self:
         """Class images without a prompt would teach the base an empty class."""
-        if self.prior is not None and not self.prior.class_prompt.strip():
+        if self.prior is None or self.prior.class_prompt.strip():
+            return self
+        if self.prior.source == "class_images":
             raise ValueError("prior preservation needs prior.class_prompt, such as `a photo of a dog`")
+        if not (self.prior.class_word or "").strip():
+            raise ValueError("prior preservation with the adapter off needs prior.class_word, such as `dog`")
+        return self
+
+    @model_validator(mode="after")
+    def prior_options_belong_to_its_source(self) -> Self:
+        """A folder that is never read, or a word that is never put anywhere, was not meant."""
+        if self.prior is None:
+            return self
+        if self.prior.source == "adapter_off" and self.prior.class_images is not None:
+            raise ValueError("prior.class_images are not read with prior.source = adapter_off; leave one of them out")
+        if self.prior.source == "class_images" and self.prior.class_word is not None:
+            raise ValueError("prior.class_word has an effect only with prior.source = adapter_off")
         return self
 
     @model_validator(mode="after")

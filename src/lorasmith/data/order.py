@@ -4,13 +4,13 @@ An epoch shows each instance image `repeats` times. Buckets are dealt separately
 batch that is left short is filled from the beginning of its bucket's order, as further copies with views of their own.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from lorasmith import rng
 from lorasmith.data.buckets import assign
-from lorasmith.data.examples import Draw, Example
+from lorasmith.data.examples import Draw, Example, Role
 from lorasmith.data.views import AS_IT_IS, ViewSettings, view_of
 from lorasmith.errors import ConfigError, DataError
 from lorasmith.sizes import Size
@@ -25,6 +25,8 @@ class OrderSettings:
     targets: tuple[Size, ...]
     """One square, or all buckets."""
     views: ViewSettings
+    class_captions: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the twin of an instance image says, by the image's caption; without any there are no twins."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,14 @@ class BatchOrder:
         return {target: len(examples) for target, examples in self._buckets.items()}
 
     def draws_at(self, micro_step: int) -> tuple[Draw, ...]:
-        """`batch_size` draws of instance images of one target, then as many of class images of the same target."""
+        """`batch_size` draws of instance images of one target, then as many of class images (or twins) of it."""
         epoch, place = divmod(micro_step, self.micro_steps_per_epoch)
         target, batch = self._dealt(epoch)[place]
         seen = self._epoch_order(epoch, target)
         start = batch * self.settings.batch_size
         places = range(start, start + self.settings.batch_size)
-        instance = (self._instance_draw(seen, at, epoch, target) for at in places)
-        return (*instance, *self._class_draws(micro_step, target))
+        instance = [self._instance_draw(seen, at, epoch, target) for at in places]
+        return (*instance, *self._twins(instance), *self._class_draws(micro_step, target))
 
     def _batches_of(self, target: Size) -> int:
         return -(-len(self._buckets[target]) * self.settings.repeats // self.settings.batch_size)
@@ -86,6 +88,11 @@ class BatchOrder:
         lap, place = divmod(at, len(seen))
         copy = seen[place].copy + lap * self.settings.repeats
         return self._draw(seen[place].example, epoch, copy, target)
+
+    def _twins(self, instance: Sequence[Draw]) -> list[Draw]:
+        """The same views under class captions."""
+        captions = self.settings.class_captions
+        return [_twin(draw, captions[draw.example.caption]) for draw in instance] if captions else []
 
     def _class_draws(self, micro_step: int, target: Size) -> list[Draw]:
         """Class images have laps of their own, however long an epoch of instance images is."""
@@ -107,6 +114,10 @@ class BatchOrder:
     @property
     def _seed(self) -> int:
         return self.settings.views.seed
+
+
+def _twin(draw: Draw, caption: str) -> Draw:
+    return replace(draw, example=replace(draw.example, caption=caption, role=Role.CLASS))
 
 
 def fixed_draws(examples: Sequence[Example], targets: Sequence[Size]) -> tuple[Draw, ...]:

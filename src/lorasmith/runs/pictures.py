@@ -17,6 +17,7 @@ from lorasmith.data.token_check import refuse_captions_without_token
 from lorasmith.data.views import ViewSettings
 from lorasmith.errors import ConfigError, DataError
 from lorasmith.events import Emit, Notice
+from lorasmith.tokens.vocabulary import TokenVocabulary
 from lorasmith.training.assemble import PictureSets
 
 
@@ -44,7 +45,7 @@ def with_pinned_dataset(config: TrainConfig) -> TrainConfig:
 
 def class_images(config: TrainConfig, folder: Path) -> tuple[Example, ...]:
     """The run's class images, as many as asked for, each with the class prompt as its caption."""
-    if config.prior is None:
+    if config.prior is None or not config.prior.class_images_used:
         return ()
     reading = read_examples(
         folder,
@@ -54,7 +55,7 @@ def class_images(config: TrainConfig, folder: Path) -> tuple[Example, ...]:
         pixel_limit=config.data.pixel_limit,
         background=config.data.background,
     )
-    return refuse_or_leave_out(reading, config.data.broken_pictures, str(folder))[: config.prior.num_class_images]
+    return refuse_or_leave_out(reading, config.data.broken_pictures, str(folder))[: config.prior.class_images_used]
 
 
 def deal(
@@ -62,8 +63,21 @@ def deal(
 ) -> PictureSets:
     """Keep the held-out pictures apart and deal the others to micro-steps."""
     training, kept_out = held_out(instance, config.validation.held_out, config.runtime.seed)
-    order = BatchOrder(training, class_examples, settings=order_settings(config, resolution))
+    settings = replace(order_settings(config, resolution), class_captions=class_captions(config, training))
+    order = BatchOrder(training, class_examples, settings=settings)
     return PictureSets(training, kept_out, tuple(class_examples), order)
+
+
+def class_captions(config: TrainConfig, examples: Sequence[Example]) -> dict[str, str]:
+    """What an instance image's twin says, by the image's caption; none unless the base teaches with its adapter off."""
+    prior = config.prior
+    if prior is None or prior.source != "adapter_off":
+        return {}
+    captions = dict.fromkeys(example.caption for example in examples)
+    if prior.class_word is None:
+        return dict.fromkeys(captions, prior.class_prompt)
+    abstractions = TokenVocabulary.of(config.tokens.abstractions, per_abstraction=1)
+    return {caption: abstractions.in_other_words(caption, prior.class_word) for caption in captions}
 
 
 def order_settings(config: TrainConfig, resolution: int) -> OrderSettings:

@@ -86,8 +86,8 @@ def gather_facts(config: TrainConfig, instance: tuple[Example, ...], base_folder
     device = resolve_device(config.runtime.device)
     precision = resolve_precision(config.runtime.precision, device)
     sets = pictures.deal(config, instance, (), resolution)
-    wanted = config.prior.num_class_images if config.prior else 0
-    present = len(class_image_files(class_image_folder(config))) if config.prior else 0
+    wanted = config.prior.class_images_used if config.prior else 0
+    present = len(class_image_files(class_image_folder(config))) if wanted else 0
     return Facts(
         instance_images=len(sets.training),
         held_out_images=len(sets.held_out),
@@ -107,8 +107,9 @@ def _prompt_facts(config: TrainConfig, instance: tuple[Example, ...], base_folde
     """The run's different prompts, and those that are longer than is read at once; refuses books."""
     vocabulary, tokenizer = vocabulary_of(config), open_tokenizer(base_folder)
     add_to_tokenizer(tokenizer, vocabulary.tokens, rows_in_table=len(tokenizer))
-    class_prompts = (config.prior.class_prompt,) if config.prior else ()
-    captions = dict.fromkeys([*(one.caption for one in instance), *class_prompts, *config.validation.prompts])
+    class_prompts = (config.prior.class_prompt,) if config.prior and config.prior.class_images_used else ()
+    twins = pictures.class_captions(config, instance).values()
+    captions = dict.fromkeys([*(one.caption for one in instance), *class_prompts, *twins, *config.validation.prompts])
     found = [(caption, long_prompt(tokenizer, vocabulary.expand(caption))) for caption in captions]
     long = [replace(one, prompt=shown(text), unread_text=shown(one.unread_text)) for text, one in found if one]
     books = [one for one in long if one.chunks > MOST_CHUNKS]

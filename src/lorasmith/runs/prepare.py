@@ -80,7 +80,7 @@ def _class_images(
     config: TrainConfig, pipeline: StableDiffusionXLPipeline, size: Size, emit: Emit
 ) -> tuple[Example, ...]:
     """The class images, the missing ones drawn first by the base as it was published."""
-    if config.prior is None:
+    if config.prior is None or not config.prior.class_images_used:
         return ()
     folder = class_image_folder(config)
     draw_class_images(pipeline, config, folder, size=size, emit=emit)

@@ -46,6 +46,10 @@ class TokenVocabulary:
         written_out = {abstraction.word: abstraction.written_out for abstraction in self.abstractions}
         return self._words.sub(lambda match: written_out[match.group()], prompt)
 
+    def in_other_words(self, prompt: str, word: str) -> str:
+        """The prompt with `word` in each abstraction's place: `a photo of a dog` for `a photo of a TOK`."""
+        return self._words.sub(lambda _: word, prompt)
+
     def is_mentioned_in(self, prompt: str) -> bool:
         """Whether the prompt names an abstraction (or a new token, as `<s0>`)."""
         return any(token in prompt for token in self.tokens) or self._words.search(prompt) is not None

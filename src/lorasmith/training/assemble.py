@@ -1,8 +1,10 @@
 """Owns putting a run's parts together from its config; the only place that knows all of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from lorasmith.adapters import attach
@@ -26,6 +28,8 @@ from lorasmith.training.phases import NEW_TOKENS, PartName
 from lorasmith.training.plan import phase_schedule, rate_of, trained_parts
 from lorasmith.training.precision import Precision
 from lorasmith.training.prompts import PromptBook
+from lorasmith.training.step import PICTURES_TEACH
+from lorasmith.training.teacher import BaseTeaches, Teacher
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,14 @@ def assemble(
     facts = resume_facts(config, family, pictures.all)
     batches = BatchSource(pictures.order, latent_source(config, family), prior_weight=prior_weight(config))
     vocabulary = vocabulary_of(config)
+    class_captions = tuple(dict.fromkeys(pictures.order.settings.class_captions.values()))
+    teacher = _teacher(family, class_captions, precision)
     new_tokens = _new_tokens(config, family, vocabulary)
     parts = _parts(config, family, new_tokens)
     return Training(
         family=family,
         objective=objective_for(family.noise_schedule, config.objective),
+        teacher=teacher,
         batches=batches,
         prompts=PromptBook(family, vocabulary),
         parts=parts,
@@ -68,7 +75,7 @@ def assemble(
         max_grad_norm=config.runtime.max_grad_norm,
         keep_norm=config.tokens.keep_norm,
         adapter_dropout=config.adapter.dropout,
-        captions=tuple(dict.fromkeys(example.caption for example in pictures.all)),
+        captions=tuple(dict.fromkeys([*(example.caption for example in pictures.all), *class_captions])),
         instance_captions=tuple(example.caption for example in pictures.training),
         facts=facts,
         scaler=precision.gradient_scaler(),
@@ -122,6 +129,14 @@ def adapter_shape(config: TrainConfig, part: PartName) -> AdapterShape:
         return AdapterShape(adapter.kind, rank, alpha, adapter.dropout, text_encoder_targets())
     targets = denoiser_targets(adapter.targets)
     return AdapterShape(adapter.kind, rank, alpha, adapter.dropout, targets, adapter.chosen_blocks, adapter.block_ranks)
+
+
+def _teacher(family: DiffusionFamily, class_captions: Sequence[str], precision: Precision) -> Teacher:
+    """The pictures alone, or with twins the base as well; asked before anything is attached to the base."""
+    if not class_captions:
+        return PICTURES_TEACH
+    with torch.no_grad(), precision.autocast():
+        return BaseTeaches(family, {caption: family.encode_prompts([caption]) for caption in class_captions})
 
 
 def _new_tokens(config: TrainConfig, family: DiffusionFamily, vocabulary: TokenVocabulary) -> dict[str, AttachedTokens]:

@@ -26,6 +26,7 @@ from lorasmith.training.phases import NEW_TOKENS, Phase, PhaseSchedule
 from lorasmith.training.precision import Precision
 from lorasmith.training.prompts import PromptBook
 from lorasmith.training.step import StepLoss, draw_chance, places_of, training_step
+from lorasmith.training.teacher import Teacher
 from lorasmith.training.timestep_buckets import ExampleLosses, losses_by_bucket
 
 
@@ -43,6 +44,7 @@ class Training:
 
     family: DiffusionFamily
     objective: Objective
+    teacher: Teacher
     batches: BatchSource
     prompts: PromptBook
     parts: Mapping[str, PartOptimizer]
@@ -196,7 +198,9 @@ def _micro_step(training: Training, index: int) -> _MicroStep:
     with _counted_dropout(training, micro_step):
         with training.precision.autocast():
             prompts = training.prompts.embeddings(batch.captions, training.phase)
-            loss = training_step(training.family, training.objective, batch, prompts=prompts, draws=draws)
+            loss = training_step(
+                training.family, training.objective, batch, prompts=prompts, draws=draws, teacher=training.teacher
+            )
         sentinel.check_loss_is_finite(loss.total.item(), training.step, batch, draws)
         total = loss.total / training.gradient_accumulation
         (total if training.scaler is None else training.scaler.scale(total)).backward()  # pyright: ignore[reportUnknownMemberType]

@@ -11,6 +11,9 @@ from lorasmith.data.batches import Batch
 from lorasmith.data.examples import Role
 from lorasmith.models.family import Conditioning, DiffusionFamily, PromptEmbeddings
 from lorasmith.objectives.objective import Objective
+from lorasmith.training.teacher import DenoiserInput, PicturesTeach, Teacher
+
+PICTURES_TEACH = PicturesTeach()
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,16 @@ def training_step(
     *,
     prompts: PromptEmbeddings,
     draws: StepDraws,
+    teacher: Teacher = PICTURES_TEACH,
 ) -> StepLoss:
     """One forward pass over a batch of instance and class examples."""
     latents = batch.latents.to(family.device).sample(draws.posterior)
     noise = objective.noise(draws.noise, draws.offsets)
     noisy_latents = objective.corrupt(latents, noise, draws.timesteps)
     conditioning = Conditioning(prompts, family.time_ids(batch.sizes))
-    prediction = family.predict(noisy_latents, objective.times(draws.timesteps), conditioning)
-    target = objective.target(latents, noise, draws.timesteps)
+    given = DenoiserInput(noisy_latents, objective.times(draws.timesteps), conditioning)
+    prediction = family.predict(given.noisy_latents, given.times, given.conditioning)
+    target = teacher.target(batch, given, objective.target(latents, noise, draws.timesteps))
     losses = objective.losses(prediction, target, draws.timesteps)
     return reduce_losses(losses, batch)
 
