@@ -80,6 +80,11 @@ def test_a_base_that_is_no_hub_id_is_not_named_as_one(tmp_path: Path, rows: NewT
     assert "/models" not in (tmp_path / "README.md").read_text()
 
 
+def test_a_card_of_a_run_without_a_prompt_names_none(tmp_path: Path, rows: NewTokenRows, info: ExportInfo) -> None:
+    write_exports(tmp_path, AdapterWeights({}), rows=rows, info=replace(info, instance_prompt=""))
+    assert "instance_prompt" not in _front_matter((tmp_path / "README.md").read_text()).to_dict()
+
+
 def test_hostile_names_and_captions_stay_text(
     tmp_path: Path, trained: Trained, rows: NewTokenRows, info: ExportInfo
 ) -> None:

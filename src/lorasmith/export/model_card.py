@@ -153,7 +153,7 @@ def _front_matter(
             *kind,
             *("template:sd-lora", "diffusers-training"),
         ],
-        instance_prompt=_one_line(words.expand(info.instance_prompt)),
+        instance_prompt=_one_line(words.expand(info.instance_prompt)) or None,
         widget=widget or None,
         **base,
     )
