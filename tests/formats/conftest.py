@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lorasmith.export import AdapterWeights, ConceptRows, ExportInfo, NewTokenRo
 from lorasmith.sizes import Size
 from lorasmith.testing import open_pipeline, tiny_pipeline
 
-Trained = Callable[[AdapterKind], tuple[Any, AdapterWeights]]
+Trained = Callable[..., tuple[Any, AdapterWeights]]
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +27,12 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trained(tiny_base: Path) -> Trained:
-    """A pipeline with adapters of alpha ≠ rank on all three parts, as if trained, and the weights taken out of it."""
+    """A pipeline with adapters of alpha ≠ rank on all three parts, as if trained, and the weights taken out of it.
 
-    def make(kind: AdapterKind) -> tuple[Any, AdapterWeights]:
+    `denoisers` changes the shape of the denoiser's adapter.
+    """
+
+    def make(kind: AdapterKind, **denoisers: Any) -> tuple[Any, AdapterWeights]:
         pipeline = open_pipeline(tiny_base)
         parts: Any = {
             "denoiser": pipeline.unet,
@@ -39,6 +43,7 @@ def trained(tiny_base: Path) -> Trained:
             is_denoiser = name == "denoiser"
             targets = denoiser_targets("attention+feed-forward") if is_denoiser else text_encoder_targets()
             shape = AdapterShape(kind, 4 if is_denoiser else 3, 3.0 if is_denoiser else 1.0, 0.0, targets)
+            shape = replace(shape, **denoisers) if is_denoiser else shape
             parameters = attach_adapter(part, shape, seed=0, name=name)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(1)

@@ -17,15 +17,18 @@ def kohya_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
 
     `dora_scale` is [out, 1], not [out]: readers tell a magnitude per row from one per column by its shape, and would
     spread a bare vector over the wrong axis. `alpha` stays the trained one, in float: every reader divides it by r.
+    A layer of another rank than the usual one has the same alpha and the rest of its scale in `lora_up`, because
+    diffusers (0.42) passes over alphas that are not the commonest in a file of this format.
     """
     tensors: dict[str, Tensor] = {}
     for part, adapter in weights.parts.items():
         for path, module in adapter.modules.items():
             name = kohya_name(part, path, layers_per_block=weights.layers_per_block)
+            folded = module.scaled(module.rank / adapter.rank)
             tensors |= {
-                f"{name}.{_DOWN}": module.down,
-                f"{name}.{_UP}": module.up,
-                f"{name}.{_ALPHA}": torch.tensor(float(adapter.alpha_of(module))),
+                f"{name}.{_DOWN}": folded.down,
+                f"{name}.{_UP}": folded.up,
+                f"{name}.{_ALPHA}": torch.tensor(float(adapter.alpha)),
             }
             if module.magnitude is not None:
                 tensors[f"{name}.{_DORA}"] = module.magnitude.reshape(-1, 1)

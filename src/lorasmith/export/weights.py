@@ -168,12 +168,10 @@ def refuse_unexportable(weights: AdapterWeights, rows: NewTokenRows) -> None:
 
 
 def _check_shapes(name: str, module: ModuleAdapter, adapter: PartAdapter) -> None:
-    """Linear layers of one rank, with magnitudes in DoRA and nowhere else."""
-    if module.down.ndim != 2 or module.up.ndim != 2 or not len(module.down) == module.up.shape[1] == adapter.rank:
+    """Linear layers of one rank each, with magnitudes in DoRA and nowhere else."""
+    if module.down.ndim != 2 or module.up.ndim != 2 or module.rank != module.up.shape[1]:
         shapes = f"{tuple(module.down.shape)} and {tuple(module.up.shape)}"
-        raise DataError(
-            f"The adapter of {name} is {shapes}, which is not one of rank {adapter.rank} on a linear layer."
-        )
+        raise DataError(f"The adapter of {name} is {shapes}, which is not one of one rank on a linear layer.")
     wanted = (len(module.up),) if adapter.kind == "dora" else None
     if (None if module.magnitude is None else tuple(module.magnitude.shape)) != wanted:
         raise DataError(f"The adapter of {name} is called {adapter.kind}, and its magnitudes do not agree with that.")

@@ -68,7 +68,7 @@ def scripts_layers(blocks: str) -> int:
 
 @pytest.mark.parametrize(("said", "theirs", "ours"), [("mid_block", 560, 80), ("up_blocks.1", 416, 48)])
 def test_a_first_component_that_is_not_the_unet_is_kept(said: str, theirs: int, ours: int) -> None:
-    """The script trains every block, or most, where one was asked for; with `unet.` in front both do as they are told."""
+    """The script trains every block, or most, where one was asked for; with `unet.` in front both do as told."""
     assert scripts_layers(said) == theirs
     for spelled in (said, f"unet.{said}", f"denoiser.{said}"):
         blocks = AdapterConfig(blocks=(spelled,)).blocks

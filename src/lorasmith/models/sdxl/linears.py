@@ -34,10 +34,10 @@ class LinearSize(NamedTuple):
 def linears(folder: Path, part: PartWithLinears) -> Mapping[str, LinearSize]:
     """A part's linear layers under diffusers' module paths, in the part's own order."""
     with torch.device("meta"):
-        network = _network(folder, part)
+        built = _built(folder, part)
     return {
         path: LinearSize(module.in_features, module.out_features)
-        for path, module in network.named_modules()
+        for path, module in built.named_modules()
         if isinstance(module, nn.Linear)
     }
 
@@ -49,7 +49,7 @@ def is_laid_out_as_sdxl(folder: Path) -> bool:
     return found == _SDXL_DENOISER
 
 
-def _network(folder: Path, part: PartWithLinears) -> nn.Module:
+def _built(folder: Path, part: PartWithLinears) -> nn.Module:
     match part:
         case "denoiser":
             return UNet2DConditionModel.from_config(read_config(folder, "unet"))  # pyright: ignore[reportReturnType]
