@@ -96,6 +96,11 @@ class RunFolder:
         return self.path / "generated"
 
     @property
+    def tracking(self) -> Path:
+        """Folder of the trackers' files, and of what is needed to go on in the same tracker's run."""
+        return self.path / "tracking"
+
+    @property
     def model_card(self) -> Path:
         """The model card, inside the export folder so that it travels with it."""
         return self.export / "README.md"
@@ -196,8 +201,10 @@ class RunFolder:
             raise ConfigError(
                 f"{self.path} is a file, not a folder", where="output.folder", remedy="Choose another folder."
             )
+        if self.state() != "new":  # a run's; what else it holds, such as a tracker's folder, is its own matter
+            return
         found = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
-        foreign = [repr(name) for name in found if name not in _our_names() and not name.startswith(".")]
+        foreign = [repr(name) for name in found if name not in names_in_a_run() and not name.startswith(".")]
         if foreign:
             more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
             raise ConfigError(
@@ -266,10 +273,11 @@ def read_records(path: Path) -> Sequence[Record]:
 _CHECKPOINT_NAME: Final = re.compile(r"step-(\d{6,})")
 
 
-def _our_names() -> frozenset[str]:
+def names_in_a_run() -> frozenset[str]:
+    """The names of all files and folders that a run folder may hold."""
     here = RunFolder(Path())
     files = (here.config_file, here.plan_file, here.events_file, here.metrics_file, here.environment_file)
-    folders = (here.samples, here.class_images, here.checkpoints, here.export, here.generated)
+    folders = (here.samples, here.class_images, here.checkpoints, here.export, here.generated, here.tracking)
     return frozenset(path.name for path in (*files, *folders, here.lock_file, here.report_file, here.outbox_file))
 
 

@@ -203,8 +203,13 @@ _MACHINE_AND_OUTPUT = (
         "torch's own memory-efficient attention is always on.",
         is_switch=True,
     ),
-    _advice("report_to", "Every run writes metrics.jsonl and events.jsonl in its folder; trackers are not there yet."),
-    _advice("logging_dir", "Every run writes metrics.jsonl and events.jsonl in its folder."),
+    _same(
+        "report_to",
+        "tracking.report_to",
+        "tensorboard, wandb, trackio, a comma list, all or none; comet_ml is refused. Without it none, and in the "
+        "script tensorboard: every run writes metrics.jsonl and a report, and TensorBoard may not be installed.",
+    ),
+    _renamed("logging_dir", "tracking.folder", "Inside the run folder, as in the script; without it tracking."),
     _switch(
         "push_to_hub",
         "hub.push",

@@ -15,6 +15,7 @@ from lorasmith.config.schedule import ScheduleConfig
 from lorasmith.config.section import Section
 from lorasmith.config.text import TextConfig
 from lorasmith.config.tokens import TokensConfig
+from lorasmith.config.tracking import TrackingConfig
 
 ArticleRecipe = Literal[
     "article/huggy-v1", "article/huggy-v2", "article/huggy-adamw", "article/huggy-prodigy",
@@ -73,6 +74,9 @@ class TrainConfig(Section):
 
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     """What is drawn and measured while the run goes on."""
+
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+    """Where else its curves and pictures are shown."""
 
     output: OutputConfig = Field(default_factory=OutputConfig)
     """What comes out and where."""

@@ -26,6 +26,7 @@ from lorasmith.runs.adapters import check_b_lora, planned_adapters
 from lorasmith.sizes import Size
 from lorasmith.tokens.attach import add_to_tokenizer
 from lorasmith.training.assemble import vocabulary_of
+from lorasmith.tracking.choice import trackers_of
 from lorasmith.training.plan import BaseFacts, Facts, PromptFacts, RunPlan, make_plan
 from lorasmith.training.precision import Precision, resolve_device, resolve_precision
 
@@ -52,6 +53,7 @@ def plan_run(config: TrainConfig, emit: Emit = ignore) -> RunPlan:
 
 def survey(config: TrainConfig, emit: Emit = ignore) -> Survey:
     """Read the pictures and the base's small files, and plan."""
+    trackers_of(config)  # refuses those that are not installed
     refuse_missing_package(config.optimizer)
     base_folder = locate_base(config.model, with_weights=False)
     check_base(config.model, base_folder)

@@ -28,6 +28,7 @@ from lorasmith.runs.prepare import prepare
 from lorasmith.runs.push import leave_outbox, push_finished_run, refuse_hopeless_push
 from lorasmith.runs.stop_signal import StopSignal
 from lorasmith.runs.stored_config import read_config
+from lorasmith.tracking.choice import tracking
 from lorasmith.training.checkpoint import CheckpointStore
 from lorasmith.training.facts import refuse_changes
 from lorasmith.training.loop import Rhythm, fit
@@ -120,7 +121,9 @@ def _work(run: _Run, *, resumed: bool) -> Path:
     first = newest[0].step if newest else 0
     plan, progress = run.survey.plan, _Progress(first)
     log = EventLog(run.folder, resumed_at=first)
-    emit = _to_all(log.append, progress.hear, run.emit, _leaving_when_asked(run))
+    tell = _to_all(log.append, progress.hear, run.emit)
+    parts = sorted({part for phase in plan.phases for part in phase.rates})
+    emit = _to_all(tell, tracking(run.config, parts, tell), _leaving_when_asked(run))
     emit(RunStarted(first, plan.steps, plan.pivot_step, resumed))
     for text in damaged:
         emit(Notice(text))

@@ -68,7 +68,7 @@ def test_the_articles_adamw_command_line_means_what_it_says() -> None:
     assert (config.schedule.warmup_steps, config.schedule.lr_schedule) == (0, "constant")
     assert (config.runtime.precision, config.runtime.gradient_checkpointing, config.runtime.seed) == ("bf16", True, 0)
     assert config.checkpoint.every == 2000
-    assert [notice for notice in loaded.notices if "--report_to" in notice]
+    assert config.tracking.report_to == ("wandb",)
 
 
 def test_the_articles_second_command_line_means_what_it_says() -> None:
