@@ -1,6 +1,7 @@
 """A run on a data set trains as one on the same pictures in a folder, and goes on with the commit it began with."""
 # pyarrow is typed in part only.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false
 
 import json
 import shutil

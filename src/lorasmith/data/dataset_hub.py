@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from lorasmith.data.captions import tidy
 from lorasmith.data.dataset_rows import DESCRIPTIONS, Location, files_of_config
 from lorasmith.data.wording import shown
 from lorasmith.errors import ConfigError, HubError
@@ -125,7 +126,7 @@ def _told_as_hub_errors(dataset: HubDataset) -> Generator[None]:
         ) from error
     except _UNREACHABLE as error:
         raise HubError(
-            f"the data set {name!r} could not be fetched: {shown(str(error), limit=300)}",
+            f"the data set {name!r} could not be fetched: {shown(tidy(str(error)), limit=300)}",
             where="data.dataset",
             remedy=f"Check the connection (and HF_HUB_OFFLINE), fetch it where there is one with "
             f"`hf download --repo-type dataset {name}`, or name a local folder.",

@@ -133,7 +133,17 @@ def _builder(location: Location, config: str | None) -> Any:
         folder, files = folder.parent, {"train": [folder.name]}
     patterns = files and {split: [glob.escape(name) for name in names] for split, names in files.items() if names}
     with TemporaryDirectory() as cache, _quiet(), _saying_what_is_wrong(location.path):
-        return datasets.load_dataset_builder(str(folder), config, data_files=patterns, cache_dir=cache)
+        builder = datasets.load_dataset_builder(str(folder), config, data_files=patterns, cache_dir=cache)
+    if builder.name == "parquet":
+        # By default pyarrow keeps all it has read of a file until the file's end.
+        builder.config.fragment_scan_options = _parquet_options(pre_buffer=False)
+    return builder
+
+
+def _parquet_options(*, pre_buffer: bool) -> Any:
+    import pyarrow.dataset  # comes with `datasets`
+
+    return pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=pre_buffer)
 
 
 def _files(builder: Any) -> list[str]:

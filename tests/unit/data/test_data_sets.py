@@ -3,6 +3,7 @@
 import json
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -304,6 +305,19 @@ def test_kept_pictures_that_were_damaged_are_written_again(table: Path, damaged:
     file.write_bytes(file.read_bytes()[:-5])
     assert read(table) == first
     assert [one.path.read_bytes() for one in first] == PICTURES
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
+    large = [jpeg("red") + bytes([number]) * 200_000 for number in range(60)]
+    file = parquet(tmp_path / "a.parquet", {"image": large})
+    tracemalloc.start()
+    try:
+        dataset.dataset_pictures(config_of(file, tmp_path / "cache").data, ignore)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert file.stat().st_size > 12_000_000
+    assert peak < 4_000_000
 
 
 def test_progress_is_told_where_the_description_says_how_many_rows_there_are(table: Path) -> None:

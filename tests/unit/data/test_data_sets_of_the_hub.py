@@ -121,7 +121,7 @@ def test_code_in_a_data_set_of_the_hub_is_neither_fetched_nor_run(hub: FolderHub
     [
         (refused(RepositoryNotFoundError), "no data set 'somebody/things', or it is private .* `hf auth login`"),
         (GatedRepoError.__new__(GatedRepoError), "open only to those who accepted its terms .* `hf auth login`"),
-        (ConnectionError("no route to host"), "could not be fetched: no route to host .*Check the connection"),
+        (ConnectionError("no route\nto host"), "could not be fetched: no route to host .*Check the connection"),
         (HfHubHTTPError.__new__(HfHubHTTPError), "could not be fetched"),
         (HfHubHTTPError.__bases__[0]("reset by peer"), "could not be fetched: reset by peer"),
     ],
