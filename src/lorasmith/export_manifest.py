@@ -33,6 +33,12 @@ def _one_word(word: str) -> str:
     return word
 
 
+def _printable(words: str) -> str:
+    if not words.isprintable():
+        raise ValueError(f"{words!r} is not printable")
+    return words
+
+
 FileName = Annotated[str, AfterValidator(_plain_file_name)]
 SharedName = Annotated[str, AfterValidator(_name_to_share)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -46,6 +52,8 @@ class ConceptFile(BaseModel):
 
     tokens: Annotated[tuple[Word, ...], Field(min_length=1)]
     file: FileName
+    look_alike: Annotated[str, AfterValidator(_printable), Field(max_length=200)] = ""
+    """Words the base knows, put behind the new tokens in every prompt, as in training."""
 
 
 class ExportManifest(BaseModel):
@@ -67,6 +75,12 @@ class ExportManifest(BaseModel):
 
     abstractions: dict[Word, ConceptFile] = Field(default_factory=dict[str, ConceptFile])
     """Each token abstraction and its new tokens; empty when none were trained."""
+
+    clip_skip: Annotated[int, Field(ge=0, le=30)] = 0
+    """`text.clip_skip` of the training: pictures are to be drawn with it."""
+
+    long_prompts: Literal["cut", "chunks"] = "cut"
+    """`text.long_prompts` of the training."""
 
     recommended_scale: Annotated[float, Field(gt=0, le=2)] = 1.0
     """Adapter scale to draw with when the user names none."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lorasmith.cli.talk import give, say
+from lorasmith.config.text import LongPrompts
 from lorasmith.errors import ConfigError
 
 
@@ -29,6 +30,10 @@ def generate(
     side_by_side: Annotated[bool, typer.Option(help="Draw the same seeds without the concept too.")] = True,
     base: Annotated[str | None, typer.Option(help="Another base than the one trained on.")] = None,
     device: Annotated[str, typer.Option(help="cuda, mps, cpu or auto.")] = "auto",
+    clip_skip: Annotated[int | None, typer.Option(help="Text layers to leave out; without it as in training.")] = None,
+    long_prompts: Annotated[
+        LongPrompts | None, typer.Option(help="Cut long prompts or read them in chunks; without it as in training.")
+    ] = None,
 ) -> None:
     """Draw pictures with a concept, and without it side by side."""
     # Lazy, because torch and diffusers take seconds and --help must not wait for them.
@@ -52,6 +57,8 @@ def generate(
         out=out,
         base=base,
         device=device,
+        clip_skip=clip_skip,
+        long_prompts=long_prompts,
     )
     with showing() as emit:
         result = draw(request, emit)

@@ -22,5 +22,8 @@ class TokensConfig(Section):
     init: tuple[str, ...] = ()
     """Words whose vectors the new tokens start from, one entry per abstraction (`red backpack`); empty: random rows."""
 
+    look_alike: tuple[str, ...] = ()
+    """Whom or what the base knows that looks alike, put behind each abstraction in every caption and prompt."""
+
     keep_norm: bool = True
     """Pull the new rows' spread towards the vocabulary's after each step, while they train."""

@@ -1,5 +1,6 @@
 """Owns the whole config of a training run and the rules that span sections; each rule raises or passes."""
 
+import re
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -138,6 +139,21 @@ class TrainConfig(Section):
         """Two answers to which blocks are trained would leave one of them out."""
         if self.adapter.b_lora and self.adapter.blocks:
             raise ValueError("adapter.b_lora names its two blocks itself; leave adapter.blocks out, or adapter.b_lora")
+        return self
+
+    @model_validator(mode="after")
+    def look_alikes_match_the_abstractions(self) -> Self:
+        """One entry of words per token abstraction, or none at all; words that the base knows."""
+        given, wanted = self.tokens.look_alike, len(self.tokens.abstractions)
+        if not given:
+            return self
+        if not self.tokens.enabled:
+            raise ValueError("tokens.look_alike stands behind new tokens; without them write it into the captions")
+        if len(given) != wanted:
+            raise ValueError(f"tokens.look_alike has {len(given)} entries for {wanted} token abstractions")
+        for name in given:
+            if not name.isprintable() or set(re.findall(r"\w+", name)) & set(self.tokens.abstractions):
+                raise ValueError(f"tokens.look_alike must be plain words without a token abstraction, not {name!r}")
         return self
 
     @model_validator(mode="after")

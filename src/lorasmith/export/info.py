@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lorasmith.config.text import TextConfig
 from lorasmith.export.weights import NewTokenRows
 from lorasmith.models.family import PredictionType
 from lorasmith.sizes import Size
@@ -17,8 +18,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 class ExportInfo:
     """What was trained and how. Two equal runs say equal things: no times, no machine, no folders.
 
-    `base` is a hub id, `embedded`, or the name of a local folder or single file. `captions` and `instance_prompt` are as
-    users wrote them (with the token abstraction). `rates` are learning rates by part, `settings` anything else.
+    `base` is a hub id, `embedded`, or the name of a local folder or single file. `captions` and `instance_prompt` are
+    as users wrote them (with the token abstraction). `rates` are learning rates by part, `settings` anything else.
     """
 
     name: str
@@ -44,6 +45,8 @@ class ExportInfo:
     """Adapter scale that the snippets name."""
     scheduler_settings: Mapping[str, str | bool] = field(default_factory=dict[str, str | bool])
     """What diffusers' scheduler has to be told of a base in a single file, whose markers diffusers does not read."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """How prompts were read."""
 
     @property
     def hub_base(self) -> str | None:
@@ -71,4 +74,6 @@ class CardPicture:
 
 def vocabulary_of(rows: NewTokenRows) -> TokenVocabulary:
     """The concepts' words and new tokens, for writing prompts out."""
-    return TokenVocabulary(tuple(TokenAbstraction(concept.abstraction, concept.tokens) for concept in rows.concepts))
+    return TokenVocabulary(
+        tuple(TokenAbstraction(one.abstraction, one.tokens, one.look_alike) for one in rows.concepts)
+    )

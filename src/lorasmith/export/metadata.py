@@ -42,9 +42,11 @@ def embeddings_metadata(info: ExportInfo, rows: NewTokenRows, file: str) -> dict
 def webui_vocabulary(info: ExportInfo, rows: NewTokenRows) -> TokenVocabulary:
     """How prompts are written in a WebUI: each abstraction becomes its embeddings file's name."""
     files = embeddings_files(info.name, [concept.abstraction for concept in rows.concepts])
-    words = (concept.abstraction for concept in rows.concepts)
     return TokenVocabulary(
-        tuple(TokenAbstraction(word, (stem_of(file),)) for word, file in zip(words, files, strict=True))
+        tuple(
+            TokenAbstraction(concept.abstraction, (stem_of(file),), concept.look_alike)
+            for concept, file in zip(rows.concepts, files, strict=True)
+        )
     )
 
 
@@ -90,7 +92,10 @@ def _what_is_in_it(file: AdapterFile) -> dict[str, str]:
 def _training(info: ExportInfo) -> dict[str, str]:
     """How it was trained, in kohya's words."""
     text_rates = {part: rate for part, rate in info.rates.items() if part != "denoiser"}
+    skipped = info.text.clip_skip
     values: dict[str, object] = {
+        # Kohya counts from the last layer, which is its 1: SDXL's own is 2 there.
+        "ss_clip_skip": skipped + 2 if skipped else None,
         "ss_steps": info.steps,
         "ss_max_train_steps": info.steps,
         "ss_optimizer": info.optimizer or None,

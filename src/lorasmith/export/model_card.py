@@ -35,6 +35,7 @@ class _Concept:
     word: str
     tokens: tuple[str, ...]
     file: str
+    look_alike: str
 
     @property
     def written_out(self) -> str:
@@ -107,7 +108,8 @@ def _context(info: ExportInfo, weights: AdapterWeights, rows: NewTokenRows) -> d
     """What both templates know; prompts in code blocks are cleaned here, all else by the filters where it stands."""
     files = embeddings_files(info.name, [concept.abstraction for concept in rows.concepts])
     concepts = [
-        _Concept(concept.abstraction, concept.tokens, file) for concept, file in zip(rows.concepts, files, strict=True)
+        _Concept(concept.abstraction, concept.tokens, file, concept.look_alike)
+        for concept, file in zip(rows.concepts, files, strict=True)
     ]
     example = info.instance_prompt or " ".join(
         ["a photo of", *(concept.word for concept in concepts)][: 1 + len(files)]
@@ -115,7 +117,10 @@ def _context(info: ExportInfo, weights: AdapterWeights, rows: NewTokenRows) -> d
     kohya = kohya_file(info.name) if weights.baked is None else beside(info.name, "baked")
     lora_tag = f" <lora:{stem_of(kohya)}:{info.recommended_scale:g}>"
     comfy = TokenVocabulary(
-        tuple(TokenAbstraction(concept.word, (f"embedding:{stem_of(concept.file)}",)) for concept in concepts)
+        tuple(
+            TokenAbstraction(concept.word, (f"embedding:{stem_of(concept.file)}",), concept.look_alike)
+            for concept in concepts
+        )
     )
     return {
         "info": info,
@@ -219,6 +224,8 @@ def _facts(info: ExportInfo, weights: AdapterWeights) -> Mapping[str, str]:
         **rates,
         "Prediction": info.prediction_type,
         "Seed": info.seed,
+        "Clip skip": info.text.clip_skip or None,
+        "Long prompts": "read in chunks" if info.text.long_prompts == "chunks" else None,
         **info.settings,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}

@@ -134,6 +134,8 @@ class ConceptRows:
     tokens: tuple[str, ...]
     text_encoder_1: Tensor
     text_encoder_2: Tensor
+    look_alike: str = ""
+    """Words the base knows, which stood behind the new tokens in training."""
 
 
 @dataclass(frozen=True)

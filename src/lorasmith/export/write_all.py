@@ -88,9 +88,11 @@ def _manifest(
         revision=info.revision,
         lora=DIFFUSERS_FILE if weights.parts else None,
         abstractions={
-            concept.abstraction: ConceptFile(tokens=concept.tokens, file=name)
+            concept.abstraction: ConceptFile(tokens=concept.tokens, file=name, look_alike=concept.look_alike)
             for concept, name in zip(rows.concepts, names, strict=True)
         },
+        clip_skip=info.text.clip_skip,
+        long_prompts=info.text.long_prompts,
         recommended_scale=info.recommended_scale,
         files=dict(hashes),
     )

@@ -40,7 +40,10 @@ def load_concept(pipeline: StableDiffusionXLPipeline, export_folder: Path) -> To
 def vocabulary_of(manifest: ExportManifest) -> TokenVocabulary:
     """The export's token abstractions."""
     return TokenVocabulary(
-        tuple(TokenAbstraction(word, concept.tokens) for word, concept in manifest.abstractions.items())
+        tuple(
+            TokenAbstraction(word, concept.tokens, concept.look_alike)
+            for word, concept in manifest.abstractions.items()
+        )
     )
 
 

@@ -39,6 +39,7 @@ class PictureParameters:
             "Seed": str(self.request.seed),
             "Size": f"{self.size.width}x{self.size.height}",
             "Model": _name_alone(self.model),
+            **_clip_skip(settings.text.clip_skip),
             **self.more,
             "Version": f"lorasmith {__version__}",
         }
@@ -58,6 +59,11 @@ def save_png(picture: Image.Image, path: Path, parameters: PictureParameters) ->
 
 def _name_alone(base: str) -> str:
     return re.split(r"[/\\]", base.rstrip("/\\"))[-1].removesuffix(".safetensors")
+
+
+def _clip_skip(skipped: int) -> dict[str, str]:
+    """As Forge counts, for which the last layer is 1 and SDXL's own 2."""
+    return {"Clip skip": str(skipped + 2)} if skipped else {}
 
 
 def _one_line(text: str) -> str:

@@ -61,7 +61,13 @@ def new_token_rows(config: TrainConfig, training: Training) -> NewTokenRows:
     for abstraction in vocabulary_of(config).abstractions:
         end = start + len(abstraction.tokens)
         concepts.append(
-            ConceptRows(abstraction.word, abstraction.tokens, first[start:end].clone(), second[start:end].clone())
+            ConceptRows(
+                abstraction.word,
+                abstraction.tokens,
+                first[start:end].clone(),
+                second[start:end].clone(),
+                abstraction.look_alike,
+            )
         )
         start = end
     return NewTokenRows(tuple(concepts))
@@ -86,6 +92,7 @@ def export_info(config: TrainConfig, plan: RunPlan, training: Training) -> Expor
         accumulation=plan.gradient_accumulation,
         seed=config.runtime.seed,
         settings=_settings(config),
+        text=config.text,
         revision=config.model.revision,
         scheduler_settings=_scheduler_settings(training.family.noise_schedule),
     )

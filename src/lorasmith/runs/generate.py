@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from lorasmith.config.text import LongPrompts, TextConfig
+from lorasmith.data.wording import counted, shown
 from lorasmith.errors import ConfigError, DataError, Problem
 from lorasmith.events import Emit, Notice, WorkDone, ignore
 from lorasmith.export_manifest import ExportManifest
 from lorasmith.inference.draw import DrawRequest, DrawSettings, draw, native_size
 from lorasmith.inference.exports import load_concept, vocabulary_of
 from lorasmith.inference.grids import SheetRow, contact_sheet
-from lorasmith.inference.pipeline import open_pipeline
+from lorasmith.inference.pipeline import open_pipeline, text_reader
 from lorasmith.inference.png import PictureParameters, save_png
+from lorasmith.models.long_prompts import long_prompt
+from lorasmith.models.sdxl.text import check_clip_skip
 from lorasmith.run_folder import naming_write_failures
 from lorasmith.runs.export_source import ExportSource, find_export
 from lorasmith.sizes import Size
@@ -46,6 +50,13 @@ class GenerateRequest:
     out: Path | None = None
     base: str | None = None
     device: str = "auto"
+    clip_skip: int | None = None
+    long_prompts: LongPrompts | None = None
+
+    def reading(self, manifest: ExportManifest) -> TextConfig:
+        """How prompts are read: as asked, else as in training."""
+        skip = manifest.clip_skip if self.clip_skip is None else self.clip_skip
+        return TextConfig(clip_skip=skip, long_prompts=self.long_prompts or manifest.long_prompts)
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,8 @@ def generate(request: GenerateRequest, emit: Emit = ignore) -> GenerateResult:
     source = find_export(request.source, base=request.base)
     _notice_missing_words(request, source.manifest, emit)
     pipeline = _open(request, source)
+    reading = request.reading(source.manifest)
+    check_clip_skip(reading.clip_skip, text_reader(pipeline, reading).layers, where="clip_skip")
     with_concept, without = _draw_both(pipeline, request, source, emit)
     return _write(_Drawing(request, source, request.size or native_size(pipeline)), with_concept, without)
 
@@ -78,6 +91,12 @@ def _check(request: GenerateRequest) -> None:
         (request.prompt.strip() == "", "the prompt is empty", "prompt", "Say what to draw, such as `a photo of TOK`."),
         (request.count < 1, f"{request.count} pictures were asked for", "count", "Ask for one or more."),
         (request.steps < 1, f"{request.steps} sampling steps draw nothing", "steps", "Use 20 to 50."),
+        (
+            request.clip_skip is not None and not 0 <= request.clip_skip <= 30,
+            f"the clip skip {request.clip_skip} is out of bounds",
+            "clip_skip",
+            "Leave it out for the export's own.",
+        ),
         (request.seed < 0, f"the seed {request.seed} is negative", "seed", "Use 0 or more."),
         (
             not (math.isfinite(request.guidance) and request.guidance >= 0),
@@ -138,6 +157,8 @@ def _draw_both(
         without = draw(pipeline, plain, batch_size=batch_size, on_picture=lambda done: emit(_work(done, total)))
     vocabulary = load_concept(pipeline, source.export)
     expand = vocabulary.expand
+    if request.reading(source.manifest).long_prompts == "cut":
+        _notice_what_is_cut(pipeline, [expand(request.prompt), expand(request.negative_prompt)], emit)
     written_out = [
         replace(each, prompt=expand(each.prompt), negative_prompt=expand(each.negative_prompt)) for each in requests
     ]
@@ -146,12 +167,22 @@ def _draw_both(
     return drawn, without
 
 
+def _notice_what_is_cut(pipeline: "StableDiffusionXLPipeline", prompts: Sequence[str], emit: Emit) -> None:
+    for prompt in prompts:
+        long = long_prompt(pipeline.tokenizer, prompt)
+        if long is not None:
+            unread = f'{counted(long.unread, "token")} of the prompt are not read: "{shown(long.unread_text)}"'
+            emit(Notice(f"The last {unread}; --long-prompts chunks reads them."))
+
+
 def _work(done: int, total: int) -> WorkDone:
     return WorkDone("drawing pictures", done, total)
 
 
 def _draw_requests(request: GenerateRequest, manifest: ExportManifest) -> list[DrawRequest]:
-    settings = DrawSettings(request.steps, request.guidance, _scale(request, manifest), request.size)
+    settings = DrawSettings(
+        request.steps, request.guidance, _scale(request, manifest), request.size, request.reading(manifest)
+    )
     seeds = range(request.seed, request.seed + request.count)
     return [DrawRequest(request.prompt, seed, request.negative_prompt, settings) for seed in seeds]
 

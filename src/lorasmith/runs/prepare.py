@@ -4,7 +4,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from diffusers import StableDiffusionXLPipeline
 
 from lorasmith.config.train import TrainConfig
@@ -44,7 +43,6 @@ def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit
     """Everything up to the first step, from the base's weights to encoded pictures."""
     device = resolve_device(config.runtime.device)
     precision = resolve_precision(config.runtime.precision, device)
-    _set_up_torch(config)
     components = open_components(config.model, dtype=precision.dtype)
     prediction = None if config.model.prediction == "auto" else config.model.prediction
     family = Sdxl(components, device=device, prediction=prediction, reading=config.text)
@@ -69,11 +67,6 @@ def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit
         emit=emit,
     )
     return PreparedRun(training, validation, pipeline, size)
-
-
-def _set_up_torch(config: TrainConfig) -> None:
-    torch.backends.cuda.matmul.allow_tf32 = config.runtime.allow_tf32
-    torch.backends.cudnn.allow_tf32 = config.runtime.allow_tf32
 
 
 def _class_images(

@@ -32,6 +32,7 @@ from lorasmith.tracking.choice import tracking
 from lorasmith.training.checkpoint import CheckpointStore
 from lorasmith.training.facts import refuse_changes
 from lorasmith.training.loop import Rhythm, fit
+from lorasmith.training.precision import tf32
 
 _PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "prodigyopt", "pillow", "numpy")
 
@@ -127,7 +128,12 @@ def _work(run: _Run, *, resumed: bool) -> Path:
     emit(RunStarted(first, plan.steps, plan.pivot_step, resumed))
     for text in damaged:
         emit(Notice(text))
-    with _reported(run.folder, emit), _ending_told(emit, progress), run.stop.listening():
+    with (
+        _reported(run.folder, emit),
+        _ending_told(emit, progress),
+        run.stop.listening(),
+        tf32(allowed=run.config.runtime.allow_tf32),
+    ):
         prepared = prepare(run.config, run.survey, run.folder, emit)
         if newest is not None:
             refuse_changes(newest[1], prepared.training.facts)

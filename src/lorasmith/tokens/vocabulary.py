@@ -8,15 +8,16 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class TokenAbstraction:
-    """A word users type (`TOK`) and the new tokens it becomes (`<s0>`, `<s1>`)."""
+    """A word users type (`TOK`) and the new tokens it becomes (`<s0>`, `<s1>`), with words the base knows behind it."""
 
     word: str
     tokens: tuple[str, ...]
+    look_alike: str = ""
 
     @property
     def written_out(self) -> str:
-        """The new tokens as they stand in a prompt: `<s0><s1>`."""
-        return "".join(self.tokens)
+        """The new tokens as they stand in a prompt: `<s0><s1>`, or `<s0><s1> Scarlett Johansson`."""
+        return " ".join(filter(None, ("".join(self.tokens), self.look_alike)))
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class TokenVocabulary:
     abstractions: tuple[TokenAbstraction, ...]
 
     @classmethod
-    def of(cls, words: Sequence[str], *, per_abstraction: int) -> "TokenVocabulary":
-        """Number the new tokens on across the words: TOK → <s0><s1>, TOK2 → <s2><s3>."""
+    def of(cls, words: Sequence[str], *, per_abstraction: int, look_alikes: Sequence[str] = ()) -> "TokenVocabulary":
+        """Number the new tokens on across the words: TOK → <s0><s1>, TOK2 → <s2><s3>; a look-alike each, or none."""
         numbered = [
-            TokenAbstraction(word, tuple(f"<s{index * per_abstraction + n}>" for n in range(per_abstraction)))
-            for index, word in enumerate(words)
+            TokenAbstraction(word, tuple(f"<s{index * per_abstraction + n}>" for n in range(per_abstraction)), name)
+            for index, (word, name) in enumerate(zip(words, look_alikes or [""] * len(words), strict=True))
         ]
         return cls(tuple(numbered))
 
@@ -40,11 +41,20 @@ class TokenVocabulary:
         return tuple(token for abstraction in self.abstractions for token in abstraction.tokens)
 
     def expand(self, prompt: str) -> str:
-        """The prompt with each abstraction written out; whole words only, so `TOK` never touches `TOK2` or `TOKEN`."""
+        """The prompt with each abstraction written out; whole words only, so `TOK` never touches `TOK2` or `TOKEN`.
+
+        A look-alike that stands behind the word already is not put there twice.
+        """
         if not self.abstractions:
             return prompt
-        written_out = {abstraction.word: abstraction.written_out for abstraction in self.abstractions}
-        return self._words.sub(lambda match: written_out[match.group()], prompt)
+        by_word = {abstraction.word: abstraction for abstraction in self.abstractions}
+
+        def write_out(match: re.Match[str]) -> str:
+            abstraction, rest = by_word[match.group()], prompt[match.end() :].lstrip(" ,").casefold()
+            has_name = bool(abstraction.look_alike) and rest.startswith(abstraction.look_alike.casefold())
+            return "".join(abstraction.tokens) if has_name else abstraction.written_out
+
+        return self._words.sub(write_out, prompt)
 
     def in_other_words(self, prompt: str, word: str) -> str:
         """The prompt with `word` in each abstraction's place: `a photo of a dog` for `a photo of a TOK`."""

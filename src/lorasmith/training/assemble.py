@@ -85,7 +85,8 @@ def assemble(
 def vocabulary_of(config: TrainConfig) -> TokenVocabulary:
     """The run's new tokens; none when they are switched off."""
     words = config.tokens.abstractions if config.tokens.enabled else ()
-    return TokenVocabulary.of(words, per_abstraction=config.tokens.per_abstraction)
+    look_alikes = [" ".join(name.split()) for name in config.tokens.look_alike] if words else ()
+    return TokenVocabulary.of(words, per_abstraction=config.tokens.per_abstraction, look_alikes=look_alikes)
 
 
 def rate_schedule(config: TrainConfig, steps: int) -> RateSchedule:

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.amp.grad_scaler import GradScaler
@@ -35,6 +35,34 @@ class Precision:
     def gradient_scaler(self) -> GradScaler | None:
         """fp16's scaler, without which small gradients become zero; None otherwise."""
         return GradScaler(self.device_type, init_scale=2.0**16) if self.name == "fp16" else None
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Generator[None]:
+    """Multiply fp32 matrices and convolve in TF32, or in fp32 proper, inside the block; as it was before after it.
+
+    The switches belong to the whole process, so a run must not leave them to the next one. torch lets convolutions
+    use TF32 unless told otherwise, which fp32 does not mean here.
+    """
+    matmul, convolutions = _allows_tf32(torch.backends.cuda.matmul), _allows_tf32(torch.backends.cudnn)
+    _allow_tf32(matmul=allowed, convolutions=allowed)
+    try:
+        yield
+    finally:
+        _allow_tf32(matmul=matmul, convolutions=convolutions)
+
+
+def _allow_tf32(*, matmul: bool, convolutions: bool) -> None:
+    # The older of torch's two interfaces: it sets both, while setting the newer one makes reading the older one fail.
+    torch.backends.cuda.matmul.allow_tf32 = matmul
+    torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def _allows_tf32(backend: Any) -> bool:
+    try:
+        return bool(backend.allow_tf32)
+    except RuntimeError:  # somebody used torch's newer interface
+        return getattr(backend, "fp32_precision", "ieee") == "tf32"
 
 
 def resolve_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:

@@ -72,7 +72,7 @@ def test_generate_asks_for_what_was_said_and_names_the_pictures(ask: Ask, drawn:
     assert request.said == {
         "source": Path("wolf"), "prompt": "a TOK", "negative_prompt": "", "count": 2, "seed": 3, "scale": 0.8,
         "steps": 25, "guidance": 5.0, "size": Size(height=64, width=96), "side_by_side": False,
-        "out": Path("pictures"), "base": None, "device": "cpu",
+        "out": Path("pictures"), "base": None, "device": "cpu", "clip_skip": None, "long_prompts": None,
     }  # fmt: skip
 
 

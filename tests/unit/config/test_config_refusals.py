@@ -225,3 +225,15 @@ def test_a_device_nobody_has_is_refused_before_anything_is_read(device: str, is_
     else:
         what = only(refusals([], ["--runtime.device", device])).what
         assert what == f"runtime.device is {device!r} and must be auto, cuda, cuda:N, mps or cpu"
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--tokens.look-alike", "Ann,Bob"], "tokens.look_alike has 2 entries for 1 token abstractions"),
+        (["--tokens.look-alike", "TOK Ann"], "must be plain words without a token abstraction, not 'TOK Ann'"),
+        (["--tokens.look-alike", "Ann", "--no-tokens.enabled"], "without them write it into the captions"),
+    ],
+)
+def test_a_look_alike_that_could_not_stand_behind_a_token_is_refused(flags: list[str], why: str) -> None:
+    assert why in only(refusals([], flags)).what

@@ -85,3 +85,24 @@ def test_an_empty_vocabulary_changes_nothing(prompt: str) -> None:
 def test_a_prompt_with_the_new_tokens_themselves_names_them() -> None:
     assert TWO.is_mentioned_in("a <s3>")
     assert not TWO.is_mentioned_in("a <s30>")
+
+
+FACES = TokenVocabulary.of(["TOK", "TOK2"], per_abstraction=2, look_alikes=["Scarlett Johansson", ""])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expanded"),
+    [
+        ("a photo of TOK", "a photo of <s0><s1> Scarlett Johansson"),
+        ("TOK's hat", "<s0><s1> Scarlett Johansson's hat"),
+        ("TOK, smiling (TOK)!", "<s0><s1> Scarlett Johansson, smiling (<s0><s1> Scarlett Johansson)!"),
+        ("TOK beside TOK2", "<s0><s1> Scarlett Johansson beside <s2><s3>"),
+        (
+            "TOK Scarlett Johansson, TOK, scarlett johansson",
+            "<s0><s1> Scarlett Johansson, <s0><s1>, scarlett johansson",
+        ),
+        ("Scarlett Johansson", "Scarlett Johansson"),
+    ],
+)
+def test_a_look_alike_stands_behind_its_abstraction_once(prompt: str, expanded: str) -> None:
+    assert FACES.expand(prompt) == expanded
