@@ -197,7 +197,7 @@ _MACHINE_AND_OUTPUT = (
         "no is fp32; adapters and new tokens stay fp32 in any case.",
         words={"no": "fp32"},
     ),
-    _switch("allow_tf32", "runtime.allow_tf32"),
+    _switch("allow_tf32", "runtime.allow_tf32", "For convolutions too, and for the run alone."),
     _advice(
         "enable_xformers_memory_efficient_attention",
         "torch's own memory-efficient attention is always on.",
