@@ -35,7 +35,7 @@ class AdapterConfig(Section):
     blocks: tuple[str, ...] = ()
     """The denoiser's blocks that get an adapter, such as `mid_block,up_blocks.0.attentions.1`; empty means all."""
 
-    block_ranks: dict[str, Rank] = Field(default_factory=dict[str, Rank])
+    block_ranks: dict[str, Rank] = Field(default=dict[str, int]())
     """Blocks with a rank of their own, such as `mid_block=32,up_blocks.0=8`; alpha ÷ rank stays as it is elsewhere."""
 
     b_lora: bool = False

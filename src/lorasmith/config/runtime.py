@@ -84,4 +84,4 @@ class OutputConfig(Section):
     """Precision of the exported adapter."""
 
     baked_rank: Annotated[int, Field(ge=0, le=1024)] | None = None
-    """Rank of the plain LoRA that a DoRA is baked into for other programs; None: twice the adapter's, 0: none."""
+    """Rank of the plain LoRA a DoRA is baked into for other programs; None: twice its own, at least 32; 0: no such."""

@@ -24,7 +24,7 @@ _TIMES_THE_RANK, _AT_LEAST = 2, 32
 """The baked rank where none is named. Measured on the embedded base: docs/adapters.md says what other ranks lose."""
 _WHOLE_UP_TO = 256
 """Narrowest side of matrices that are decomposed whole; wider ones by subspace iteration, hundreds of times faster."""
-_OVERSAMPLED, _ITERATIONS = 16, 8
+_OVERSAMPLED, _ITERATIONS = 16, 4
 
 
 @dataclass(frozen=True)
