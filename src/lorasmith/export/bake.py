@@ -45,7 +45,7 @@ def bake(weights: AdapterWeights, parts: Mapping[Part, nn.Module], *, rank: int 
             baked[part] = adapter
             continue
         modules = {
-            path: _bake_module(frozen_weight(parts[part], path), module, scale=adapter.scale, rank=rank)
+            path: _bake_module(_where_svd_is(frozen_weight(parts[part], path)), module, scale=adapter.scale, rank=rank)
             for path, module in adapter.modules.items()
         }
         baked[part] = _part({path: module.adapter for path, module in modules.items()})
@@ -60,6 +60,11 @@ def dora_change(weight: Tensor, module: ModuleAdapter) -> Tensor:
     merged = weight + module.change().to(weight.device)
     norms = torch.linalg.vector_norm(merged, dim=1, keepdim=True).clamp_min(torch.finfo(merged.dtype).tiny)
     return module.magnitude.to(weight).unsqueeze(1) / norms * merged - weight
+
+
+def _where_svd_is(weight: Tensor) -> Tensor:
+    """On CUDA or the CPU: torch has no singular value decomposition elsewhere."""
+    return weight if weight.is_cuda else weight.cpu()
 
 
 def _bake_module(weight: Tensor, module: ModuleAdapter, *, scale: float, rank: int | None) -> _BakedModule:
