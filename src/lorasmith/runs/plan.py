@@ -25,8 +25,8 @@ from lorasmith.runs import pictures
 from lorasmith.runs.adapters import check_b_lora, planned_adapters
 from lorasmith.sizes import Size
 from lorasmith.tokens.attach import add_to_tokenizer
-from lorasmith.training.assemble import vocabulary_of
 from lorasmith.tracking.choice import trackers_of
+from lorasmith.training.assemble import vocabulary_of
 from lorasmith.training.plan import BaseFacts, Facts, PromptFacts, RunPlan, make_plan
 from lorasmith.training.precision import Precision, resolve_device, resolve_precision
 

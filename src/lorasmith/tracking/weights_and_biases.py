@@ -15,6 +15,8 @@ from lorasmith.tracking.tracker import Picture, RunFacts
 
 _START_SECONDS = 30.0
 _FINISH_SECONDS = 50.0
+_FLUSH_SECONDS = 1.0
+"""What a killed run can lose of its curve; wandb would keep 15 s in memory."""
 
 Mode = Literal["online", "offline"]
 
@@ -104,4 +106,5 @@ def _settings() -> wandb.Settings:
         x_save_requirements=False,
         init_timeout=_START_SECONDS,
         finish_timeout=_FINISH_SECONDS,
+        x_transaction_log_flush_interval=_FLUSH_SECONDS,
     )

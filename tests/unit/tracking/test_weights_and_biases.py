@@ -1,7 +1,10 @@
 """wandb offline: what it wrote down is read back from its own file."""
 
 import getpass
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,38 @@ def test_a_run_that_goes_on_is_the_same_to_wandb_and_has_each_step_once(tmp_path
     first, second = offline_files(tmp_path)
     assert first.name == second.name
     assert losses(tmp_path) == [(step, float(step)) for step in range(1, 9)]
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from lorasmith.tracking.rows import TrackerMemory
+from lorasmith.tracking.tracker import RunFacts
+from lorasmith.tracking.weights_and_biases import WeightsAndBiases
+
+folder = Path(sys.argv[1])
+tracker = WeightsAndBiases(folder, TrackerMemory(folder / "wandb.json"))
+tracker.start(RunFacts("wolf", "wolves", {}, 0, False))
+for step in range(1, 8):
+    tracker.numbers(step, {"loss": float(step)})
+time.sleep(3)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_run_had_logged_is_there_and_not_logged_again(tmp_path: Path) -> None:
+    alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # not with our wandb-core
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed = subprocess.run(command, env=alone, check=False, capture_output=True)
+    assert killed.returncode == -9, killed.stderr
+    going_on = tracker_in(tmp_path)
+    going_on.start(facts(first=4, resumed=True))
+    for step in range(5, 9):
+        going_on.numbers(step, {"loss": float(step)})
+    going_on.finish("done")
+    first, second = offline_files(tmp_path)
+    told = rows_in(first, finished=False) + rows_in(second)
+    assert [(row["_step"], row["loss"]) for row in told] == [(step, float(step)) for step in range(1, 9)]
 
 
 def test_a_run_from_the_beginning_is_another_run_to_wandb(tmp_path: Path) -> None:

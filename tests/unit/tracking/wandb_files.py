@@ -21,9 +21,10 @@ def offline_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns)
 
 
-def rows_in(path: Path) -> list[dict[str, Any]]:
-    """What was logged, a dictionary each time, with `_step`."""
-    found = [record.history for record in _finished(path) if record.WhichOneof("record_type") == "history"]
+def rows_in(path: Path, *, finished: bool = True) -> list[dict[str, Any]]:
+    """What was logged, a dictionary each time, with `_step`. A run that was killed is not `finished`."""
+    records = _finished(path) if finished else _records(path.read_bytes())
+    found = [record.history for record in records if record.WhichOneof("record_type") == "history"]
     return [{_key(item): json.loads(item.value_json) for item in history.item} for history in found]
 
 
