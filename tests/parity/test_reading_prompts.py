@@ -21,7 +21,7 @@ from lorasmith.inference.draw import DrawRequest, DrawSettings, draw
 from lorasmith.inference.pipeline import open_pipeline, text_reader
 from lorasmith.models.family import Conditioning, PromptEmbeddings, stack_prompts
 from lorasmith.models.long_prompts import chunk_ids, chunks, long_prompt, room
-from lorasmith.models.sdxl import text
+from lorasmith.models.sdxl import bundled, text
 from lorasmith.models.sdxl.components import open_components
 from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.sizes import Corner, Size, SizeConditioning
@@ -231,3 +231,17 @@ def test_real_size_tokenizers_read_75_tokens_at_once(tiny_base: Path) -> None:
     tokenizer = text.open_tokenizer(tiny_base)
     assert room(tokenizer) == 75
     assert [len(chunk) for chunk in chunks(tokenizer, "the " * 160)] == [75, 75, 10]
+
+
+def test_clips_own_tokenizer_keeps_what_stands_beside_new_tokens() -> None:
+    """Possessives, commas and a public figure's name come to the same tokens as beside any other word."""
+    clip = bundled.tokenizers().first
+    add_to_tokenizer(clip, ["<s0>", "<s1>"], rows_in_table=len(clip))
+    found = {
+        prompt: clip.tokenize(f"<s0><s1>{prompt}") for prompt in ("'s hat", ", smiling", " Scarlett Johansson's hat")
+    }
+    assert found == {
+        "'s hat": ["<s0>", "<s1>", "'s</w>", "hat</w>"],
+        ", smiling": ["<s0>", "<s1>", ",</w>", "smiling</w>"],
+        " Scarlett Johansson's hat": ["<s0>", "<s1>", "scarlett</w>", "johansson</w>", "'s</w>", "hat</w>"],
+    }
