@@ -62,6 +62,11 @@ def test_the_baked_file_is_off_by_what_it_says(
     with safe_open(folder / BAKED, framework="pt") as file:
         opened: Any = file
         said = json.loads(opened.metadata()["lorasmith.baked"])
+    changes, lost_changes = (
+        torch.cat([change.flatten() for change in changes])
+        for changes in (wanted.values(), [found[name] - change for name, change in wanted.items()])
+    )
+    assert said["error"] == pytest.approx((lost_changes.norm() / changes.norm()).item(), rel=1e-3, abs=1e-4)
     assert said["mean_error"] == pytest.approx(sum(lost.values()) / len(lost), abs=1e-6)
     assert said["worst_error"] == pytest.approx(max(lost.values()), abs=1e-6)
     assert baked.errors[said["worst_layer"]] == max(baked.errors.values())
@@ -156,4 +161,5 @@ def test_the_card_says_which_file_to_load_where(
     assert "<lora:my-dog_baked:0.8>" in card
     assert f'weight_name="{DIFFUSERS}"' in card
     assert weights.baked is not None
-    assert f"off by {100 * weights.baked.mean_error:.1f} %" in card
+    assert f"off by {100 * weights.baked.total_error:.1f} %" in card
+    assert f"a layer by {100 * weights.baked.mean_error:.1f} % on average" in card

@@ -18,7 +18,14 @@ from torch import Tensor, nn
 
 from lorasmith import rng
 from lorasmith.export.from_peft import frozen_weight
-from lorasmith.export.weights import AdapterWeights, BakedAdapters, ModuleAdapter, Part, PartAdapter
+from lorasmith.export.weights import (
+    AdapterWeights,
+    BakedAdapters,
+    BakingLoss,
+    ModuleAdapter,
+    Part,
+    PartAdapter,
+)
 
 _TIMES_THE_RANK, _AT_LEAST = 2, 32
 """The baked rank where none is named. Measured on the embedded base: docs/adapters.md says what other ranks lose."""
@@ -30,7 +37,7 @@ _OVERSAMPLED, _ITERATIONS = 16, 4
 @dataclass(frozen=True)
 class _BakedModule:
     adapter: ModuleAdapter
-    error: float
+    loss: BakingLoss
 
 
 def bake(weights: AdapterWeights, parts: Mapping[Part, nn.Module], *, rank: int | None = None) -> BakedAdapters:
@@ -39,7 +46,7 @@ def bake(weights: AdapterWeights, parts: Mapping[Part, nn.Module], *, rank: int 
     `rank` None means twice each layer's own, at least 32. No layer gets more than its shorter side, which loses none.
     """
     baked: dict[Part, PartAdapter] = {}
-    errors: dict[str, float] = {}
+    losses: dict[str, BakingLoss] = {}
     for part, adapter in weights.parts.items():
         if adapter.kind == "lora":
             baked[part] = adapter
@@ -49,8 +56,8 @@ def bake(weights: AdapterWeights, parts: Mapping[Part, nn.Module], *, rank: int 
             for path, module in adapter.modules.items()
         }
         baked[part] = _part({path: module.adapter for path, module in modules.items()})
-        errors |= {f"{part}.{path}": module.error for path, module in modules.items()}
-    return BakedAdapters(baked, errors)
+        losses |= {f"{part}.{path}": module.loss for path, module in modules.items()}
+    return BakedAdapters(baked, losses)
 
 
 def dora_change(weight: Tensor, module: ModuleAdapter) -> Tensor:
@@ -73,8 +80,8 @@ def _bake_module(weight: Tensor, module: ModuleAdapter, *, scale: float, rank: i
     left, values, right = _decomposed(change, wanted)
     root = values.sqrt()
     up, down = left * root, root.unsqueeze(1) * right
-    lost = (change - up @ down).norm() / change.norm().clamp_min(torch.finfo(change.dtype).tiny)
-    return _BakedModule(ModuleAdapter(down.cpu().contiguous(), up.cpu().contiguous()), lost.item())
+    loss = BakingLoss(change.norm().item(), (change - up @ down).norm().item())
+    return _BakedModule(ModuleAdapter(down.cpu().contiguous(), up.cpu().contiguous()), loss)
 
 
 def _decomposed(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -84,8 +84,9 @@ def _what_is_in_it(file: AdapterFile) -> dict[str, str]:
         said["lorasmith.role"] = file.role
     if file.baked is not None:
         layer, worst = file.baked.worst
-        errors = {"mean_error": round(file.baked.mean_error, 6), "worst_error": round(worst, 6), "worst_layer": layer}
-        said["lorasmith.baked"] = _as_json(errors)
+        shares = {"error": file.baked.total_error, "mean_error": file.baked.mean_error, "worst_error": worst}
+        rounded = {name: round(share, 6) for name, share in shares.items()}
+        said["lorasmith.baked"] = _as_json({**rounded, "worst_layer": layer})
     return said
 
 

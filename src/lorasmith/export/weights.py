@@ -1,7 +1,8 @@
 """Owns what is exported, as plain tensors: each part's adapter and the new tokens' rows; knows no file format."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Literal
 
 import torch
@@ -67,19 +68,44 @@ class PartAdapter:
 
 
 @dataclass(frozen=True)
+class BakingLoss:
+    """Frobenius norms of what a module changes in its weight, and of what of that is lost."""
+
+    change: float
+    lost: float
+
+    @property
+    def share(self) -> float:
+        """What is lost as a share of the change."""
+        return self.lost / self.change if self.change else 0.0
+
+
+@dataclass(frozen=True)
 class BakedAdapters:
     """The same adapters as plain LoRA, for readers that know no DoRA, and how far each module is off.
 
-    `errors` are by part and path: the Frobenius norm of what is lost as a share of that of the module's change.
+    `losses` are by part and path. Modules that hardly changed can be far off by their share and say nothing;
+    `total_error` counts each by its size.
     """
 
     parts: Mapping[Part, PartAdapter]
-    errors: Mapping[str, float]
+    losses: Mapping[str, BakingLoss]
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Each module's share."""
+        return {name: loss.share for name, loss in self.losses.items()}
+
+    @property
+    def total_error(self) -> float:
+        """What is lost of all changes together, as a share of them."""
+        changed, lost = (math.hypot(*norms) for norms in zip(*map(astuple, self.losses.values()), strict=True))
+        return BakingLoss(changed, lost).share
 
     @property
     def mean_error(self) -> float:
-        """The mean over all modules."""
-        return sum(self.errors.values()) / max(1, len(self.errors))
+        """The mean of the shares."""
+        return sum(self.errors.values()) / max(1, len(self.losses))
 
     @property
     def worst(self) -> tuple[str, float]:
@@ -88,8 +114,8 @@ class BakedAdapters:
 
     def inside(self, block: str) -> "BakedAdapters":
         """The modules of one block of the denoiser alone."""
-        errors = {name: share for name, share in self.errors.items() if is_inside(name, f"denoiser.{block}")}
-        return BakedAdapters({"denoiser": self.parts["denoiser"].inside(block)}, errors)
+        losses = {name: loss for name, loss in self.losses.items() if is_inside(name, f"denoiser.{block}")}
+        return BakedAdapters({"denoiser": self.parts["denoiser"].inside(block)}, losses)
 
 
 @dataclass(frozen=True)

@@ -140,10 +140,10 @@ def _adapters(config: TrainConfig, training: Training, emit: Emit) -> AdapterWei
 
 def _what_baking_lost(baked: BakedAdapters) -> str:
     layer, worst = baked.worst
-    ranks = sorted({adapter.rank for adapter in baked.parts.values()})
+    ranks = " and ".join(map(str, sorted({adapter.rank for adapter in baked.parts.values()})))
     return (
-        f"The DoRA was baked to a plain LoRA of rank {' and '.join(map(str, ranks))} for other programs: what it "
-        f"changes in a layer is off by {baked.mean_error:.1%} on average, at most by {worst:.1%} ({layer}). "
+        f"The DoRA was baked to a plain LoRA of rank {ranks} for other programs: what it changes is off by "
+        f"{baked.total_error:.1%} (a layer by {baked.mean_error:.1%} on average, by {worst:.1%} at most: {layer}). "
         "output.baked_rank sets another rank."
     )
 
