@@ -17,7 +17,9 @@ from torch.amp.grad_scaler import GradScaler
 
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.order import fixed_draws
+from lorasmith.errors import ConfigError
 from lorasmith.events import ignore
+from lorasmith.optim import extras
 from lorasmith.optim.part import PartOptimizer
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs.train import train
@@ -166,6 +168,16 @@ def test_a_run_in_fp16_trains_fp32_masters(small_run: SmallRun, optimizer: dict[
     assert after.dtype == torch.float32
     assert after.isfinite().all()
     assert not torch.equal(after, before)
+
+
+def test_a_run_whose_optimizer_is_not_installed_is_refused_before_any_work(
+    small_config: SmallConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere: Callable[[str], None] = {}.get
+    monkeypatch.setattr(extras, "find_spec", nowhere)
+    with pytest.raises(ConfigError, match=r"lorasmith\[schedule-free\]"):
+        train(in_folder(small_config(optimizer=SCHEDULE_FREE), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lorasmith.config.optimizer import (
 )
 from lorasmith.errors import ConfigError
 from lorasmith.optim import extras, schedule_free
-from lorasmith.optim.part import PartOptimizer
+from lorasmith.optim.part import OptimizerState, PartOptimizer
 from lorasmith.training.plan import state_bytes
 
 SIDE = 88  # 88² numbers: more than 8-bit state needs, and a whole number of elevenths
@@ -36,10 +36,12 @@ CONFIGS: dict[str, OptimizerConfig] = {
 EACH = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
-def part_of(config: OptimizerConfig, *, side: int = SIDE, decay: float = 0.01) -> PartOptimizer:
+def part_of(config: OptimizerConfig, *, side: int = SIDE, decay: float = 0.01, device: str = "cpu") -> PartOptimizer:
     generator = torch.Generator().manual_seed(0)
-    parameters = {"down": nn.Parameter(torch.randn(side, side, generator=generator)), "up": nn.Parameter(
-        torch.zeros(side, side))}  # fmt: skip
+    parameters = {
+        "down": nn.Parameter(torch.randn(side, side, generator=generator).to(device)),
+        "up": nn.Parameter(torch.zeros(side, side, device=device)),
+    }
     return PartOptimizer("part", parameters, config, rate=1.0 if _finds_its_rate(config) else 1e-2, weight_decay=decay)
 
 
@@ -49,7 +51,8 @@ def _finds_its_rate(config: OptimizerConfig) -> bool:
 
 def update(part: PartOptimizer, step: int, scaler: GradScaler | None = None) -> None:
     generator = torch.Generator().manual_seed(step)
-    part.gradient.copy_(0.1 * part.buffer.detach() + 0.1 * torch.randn(part.buffer.shape, generator=generator) - 0.2)
+    noise = torch.randn(part.buffer.shape, generator=generator).to(part.buffer.device)
+    part.gradient.copy_(0.1 * part.buffer.detach() + 0.1 * noise - 0.2)
     if scaler is not None:
         scaler.scale(torch.ones(()))  # sets the scale up
         part.gradient.mul_(scaler.get_scale())
@@ -148,6 +151,23 @@ def everything_after_a_resume(part: PartOptimizer, config: OptimizerConfig) -> d
     resumed.set_trainable(trainable=False)
     assert torch.equal(resumed.buffer, part.buffer)
     return everything(resumed)
+
+
+@pytest.mark.gpu
+@EACH
+def test_on_a_gpu_a_state_that_was_on_the_cpu_in_between_goes_on_to_the_last_bit(config: OptimizerConfig) -> None:
+    whole, before, after = (part_of(config, device="cuda") for _ in range(3))
+    for step in range(8):
+        update(whole, step)
+    for step in range(4):
+        update(before, step)
+    state = before.capture()
+    after.load_parameters({name: tensor.detach().cpu() for name, tensor in before.parameters.items()})
+    after.restore(OptimizerState({name: tensor.cpu() for name, tensor in state.tensors.items()}, state.numbers))
+    for step in range(4, 8):
+        update(after, step)
+    assert torch.equal(whole.buffer, after.buffer)
+    assert everything(whole) == everything(after)
 
 
 @EACH
