@@ -77,12 +77,13 @@ def test_the_configs_that_a_file_leaves_out_are_sdxls(real: Mapping[str, Tensor]
     def as_json(config: Mapping[str, Any], names: Mapping[str, Any]) -> object:
         return json.loads(json.dumps({name: config[name] for name in names}))
 
-    for part, config in (("unet", unet_config()), ("vae", vae_config())):
-        assert as_json(config, config) == as_json(configs[part], config)
-    for part, said in (("text_encoder", first_text_config()), ("text_encoder_2", second_text_config())):
-        ours = {name: value for name, value in configs[part].items() if name not in ("architectures", "model_type")}
+    for config, shipped in ((unet_config(), configs["unet"]), (vae_config(), configs["vae"])):
+        assert as_json(config, config) == as_json(shipped, config)
+    texts = ((first_text_config(), configs["text_encoder"]), (second_text_config(), configs["text_encoder_2"]))
+    for said, shipped in texts:
+        ours = {name: value for name, value in shipped.items() if name not in ("architectures", "model_type")}
         assert as_json(said.to_dict(), ours) == ours
-        assert said.hidden_act == configs[part]["hidden_act"]
+        assert len(ours) > 10
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_every_tensor_comes_back_as_it_was(both: tuple[SdxlComponents, SdxlCompo
 
 def test_prompts_predictions_latents_and_pictures_are_the_same(tiny_base: Path, tiny_file: Path) -> None:
     cpu = torch.device("cpu")
-    pipelines = [
+    pipelines: list[Any] = [
         open_pipeline(ModelConfig(base=str(place)), device=cpu, dtype=torch.float32) for place in (tiny_base, tiny_file)
     ]
     answers: list[tuple[Tensor, ...]] = []

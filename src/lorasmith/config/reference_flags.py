@@ -65,10 +65,12 @@ def _refused(name: str, note: str, *, is_switch: bool = False) -> ReferenceFlag:
 
 
 _BASE_AND_PICTURES = (
-    _renamed("pretrained_model_name_or_path", "model.base"),
-    _renamed("pretrained_vae_model_name_or_path", "model.vae"),
+    _renamed("pretrained_model_name_or_path", "model.base", "A checkpoint in one .safetensors file will do as well."),
+    _renamed(
+        "pretrained_vae_model_name_or_path", "model.vae", "A .safetensors file will do as well; it has to fit the base."
+    ),
     _same("revision", "model.revision", "For the base alone; the VAE takes its own main branch."),
-    _same("variant", "model.variant"),
+    _same("variant", "model.variant", "For the base; a VAE without that variant is taken plain (the script breaks)."),
     _renamed(
         "dataset_name",
         "data.dataset",

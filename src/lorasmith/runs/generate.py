@@ -132,7 +132,8 @@ def _open(request: GenerateRequest, source: ExportSource) -> "StableDiffusionXLP
         raise DataError(
             f"the base the concept was trained on cannot be opened: {missing.problems[0].what}",
             where=str(source.export),
-            remedy="Name it with --base: `embedded`, a folder in the diffusers layout, or a hub id.",
+            remedy="Name it with --base: `embedded`, a folder in the diffusers layout, a .safetensors checkpoint, "
+            "or a hub id.",
         ) from missing
 
 

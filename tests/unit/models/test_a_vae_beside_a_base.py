@@ -171,6 +171,10 @@ def _lora(vae: Path) -> Path:
     return vae / "lora.safetensors"
 
 
+def _gone(vae: Path) -> Path:
+    return vae / "nowhere" / "at" / "all"
+
+
 def _pickle(vae: Path) -> Path:
     (vae / "vae.pt").write_bytes(b"\x80\x02}q\x00.")
     return vae / "vae.pt"
@@ -187,7 +191,7 @@ def _pickle(vae: Path) -> Path:
         (_as_file("encoder.norm_out.bias", None), "encoder.conv_norm_out.bias is missing"),
         (_lora, "holds no VAE"),
         (_pickle, "vae.pt is a pickle"),
-        (lambda vae: vae / "nowhere" / "at" / "all", "there is no VAE at"),
+        (_gone, "there is no VAE at"),
     ],
 )  # fmt: skip
 def test_a_vae_that_does_not_fit_is_refused_before_anything_is_loaded(

@@ -1,5 +1,8 @@
 """A header is checked before anything is believed: broken, cut and hostile files are refused in words."""
 
+# safetensors is only partly typed.
+# pyright: reportUnknownVariableType=false
+
 import json
 import struct
 import tracemalloc
