@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .catalogue import HELD_OUT_OBJECTS, OBJECTS, WorldObject
 from .drawing_styles import mosaic, outlined
-from .sprites import write_sprite
+from .shipped import SHIPPED_STYLES
+from .sprites import Sprites, sprite_path, write_sprite
 
 _NOTO_SIZE: Final = 109  # the one size of the bitmaps in NotoColorEmoji.ttf
 _SVG_SIDE: Final = 256
+_SHIPPED_SIDE_PX: Final = 128  # the longest a sprite is drawn in a picture of 64 pixels, composed at twice its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,18 @@ def write_sprites(art: ArtFolders, folder: Path) -> int:
     return len(jobs)
 
 
+def ship_sprites(sprites: Sprites, folder: Path) -> int:
+    """Store every object in the styles that may be passed on, small enough to be shipped; the bytes written."""
+    written = 0
+    for style in SHIPPED_STYLES:
+        for thing in (*OBJECTS, *HELD_OUT_OBJECTS):
+            path = sprite_path(folder, thing.name, style)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _compact(_shrunk(sprites.of(thing.name, style), style), style).save(path, optimize=True)
+            written += path.stat().st_size
+    return written
+
+
 def read_noto(font: Path, codepoint: str) -> Image.Image:
     """The bitmap of one code point in a colour emoji font."""
     face = ImageFont.truetype(str(font), _NOTO_SIZE)
@@ -51,6 +66,31 @@ def read_noto(font: Path, codepoint: str) -> Image.Image:
     text = chr(int(codepoint, 16))
     ImageDraw.Draw(canvas).text((0, 0), text, font=face, embedded_color=True, anchor="lt")
     return canvas
+
+
+def _shrunk(sprite: Image.Image, style: str) -> Image.Image:
+    if style == "pixel":  # from 16 pixels a cell to 8, no pixel mixed with another
+        return sprite.resize((sprite.width // 2, sprite.height // 2), Image.Resampling.NEAREST)
+    ratio = min(1.0, _SHIPPED_SIDE_PX / max(sprite.size))
+    width, height = (round(length * ratio) for length in sprite.size)
+    return sprite.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _compact(sprite: Image.Image, style: str) -> Image.Image:
+    """In the form in which PNG takes least: nothing where nothing is seen, 64 shades of 3D art, grey ink, a palette."""
+    pixels = np.array(sprite)
+    if style == "3d":
+        pixels = np.minimum((pixels.astype(np.int32) + 2) // 4 * 4, 255).astype(np.uint8)
+        pixels[pixels >= 252] = 255
+    pixels[pixels[..., 3] == 0] = 0
+    cleared = Image.fromarray(pixels, "RGBA")
+    match style:
+        case "outline":
+            return cleared.convert("LA")
+        case "pixel":
+            return cleared.quantize(len(cleared.getcolors() or ()), method=Image.Quantize.FASTOCTREE)
+        case _:
+            return cleared
 
 
 def _find(folder: Path, codepoint: str, suffix: str) -> Path:

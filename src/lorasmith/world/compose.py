@@ -8,6 +8,7 @@ from typing import Final
 from PIL import Image
 
 from .backgrounds import paint_background
+from .dressing import dressed
 from .scene import Place, Scene, Tilt
 from .sprites import Sprites
 
@@ -27,11 +28,16 @@ def render(scene: Scene, sprites: Sprites, *, side: int = 64) -> Image.Image:
     """The RGB picture of `scene`, `side` pixels square; the same scene gives the same picture at any size."""
     rng = random.Random(f"render/{scene.jitter}")
     large = side * _OVERSAMPLING
-    sprite = _turned(_scaled(sprites.of(scene.thing, scene.style), scene, large, rng), scene, rng)
+    sprite = _turned(_scaled(_sprite(scene, sprites), scene, large, rng), scene, rng)
     position = _position(scene, sprite.size, large, rng)
     canvas = paint_background(scene.background, large, rng)
     canvas.paste(sprite, position, sprite)
     return canvas.reduce(_OVERSAMPLING)
+
+
+def _sprite(scene: Scene, sprites: Sprites) -> Image.Image:
+    plain = sprites.of(scene.thing, scene.style)
+    return plain if scene.identity is None else dressed(plain, scene.identity, scene.style)
 
 
 def _scaled(sprite: Image.Image, scene: Scene, side: int, rng: random.Random) -> Image.Image:

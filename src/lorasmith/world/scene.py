@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from .catalogue import BACKGROUNDS, COLOURS, OBJECTS, PLACES_OF_SCENES, STYLES
+from .identities import Identity
 
 Size = Literal["small", "normal", "large"]
 Place = Literal["middle", "left", "right", "top", "bottom"]
@@ -19,7 +20,10 @@ TILTS: Final[tuple[Tilt, ...]] = get_args(Tilt)
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that decides a picture: the named factors, and `jitter`, the seed of the small variations around them."""
+    """All that decides a picture: the named factors, and `jitter`, the seed of the small variations around them.
+
+    With an identity the object wears its coat and pattern; `thing` is then the identity's.
+    """
 
     thing: str
     style: str = "3d"
@@ -28,6 +32,12 @@ class Scene:
     place: Place = "middle"
     tilt: Tilt = "upright"
     jitter: int = 0
+    identity: Identity | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an identity of another object with a ValueError."""
+        if self.identity is not None and self.identity.thing != self.thing:
+            raise ValueError(f"the scene shows a {self.thing}, its identity is a {self.identity.thing}")
 
 
 def sample_scene(
