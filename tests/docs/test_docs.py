@@ -209,6 +209,7 @@ def test_every_difference_names_a_test_that_exists() -> None:
     page = (ROOT / "docs" / "differences-from-diffusers.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (C-\d+) \|.*\| (?:`(test_\w+)`|–) \|$", page, re.MULTILINE)
     tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    assert sorted(int(number.removeprefix("C-")) for number, _ in rows) == list(range(1, 29))
+    assert sorted(int(number.removeprefix("C-")) for number, _ in rows) == list(range(1, len(rows) + 1))
+    assert len(rows) >= 29
     assert [number for number, name in rows if not name] == ["C-25"]
     assert [name for _, name in rows if name and f"def {name}(" not in tests] == []
