@@ -1,0 +1,10 @@
+"""Owns where the weights that ship with the evaluation lie; refuses to open them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def weights_folder() -> Path:
+    """The folder of the oracle's and the small CLIP's weights, each with a JSON of how it was made and measured."""
+    return Path(__file__).parent / "weights"
