@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -16,6 +16,7 @@ from lorasmith.cli.train_command import OWN_FLAGS
 from lorasmith.config.flags import options, sections
 from lorasmith.config.load import load_arguments
 from lorasmith.config.reference_flags import REFERENCE_FLAGS
+from lorasmith.config.train import OwnRecipe
 from lorasmith.errors import StoppedError
 from lorasmith.models import hub_files
 from lorasmith.runs.stop_signal import StopSignal
@@ -57,7 +58,9 @@ def reader(hub: FakeHub, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def _downloaded(folder: str, name: str, **_: object) -> str:
-    """Stands for the hub: every base is the one in `folder`."""
+    """Stands for the hub: every base is the one in `folder`, and every VAE its own."""
+    if name == "madebyollin/sdxl-vae-fp16-fix":
+        return str(Path(folder) / "vae")
     assert name == "stabilityai/stable-diffusion-xl-base-1.0"
     return folder
 
@@ -184,7 +187,7 @@ def flags_below(command: Any) -> Iterator[str]:
         yield from flags_below(below)
 
 
-@pytest.mark.parametrize("name", options()["recipe"].choices)
+@pytest.mark.parametrize("name", get_args(OwnRecipe))
 def test_a_recipe_loads_and_says_what_the_readme_says(name: str) -> None:
     config = load_arguments(["--recipe", name]).config
     row = re.search(rf"^\| `{name}` \|.*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,5 +1,6 @@
 """Owns the dotted flags: every option of the schema with its name, type, default and help; parses no command line."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -59,9 +60,14 @@ class Option:
         return _wanted(self) + (" or none" if self.optional else "")
 
     @property
+    def short_choices(self) -> tuple[str, ...]:
+        """The choices with those of one group (`article/huggy-v1`, …) said once: `article/…`."""
+        return tuple(dict.fromkeys(re.sub(r"/.*", "/…", choice) for choice in self.choices))
+
+    @property
     def usage(self) -> str:
         """Flag and placeholder, such as `--adapter.rank N`."""
-        placeholder = "|".join(self.choices) if self.kind == "choice" else _PLACEHOLDERS[self.kind]
+        placeholder = "|".join(self.short_choices) if self.kind == "choice" else _PLACEHOLDERS[self.kind]
         return f"{self.flag} {placeholder}".rstrip()
 
     @property
@@ -242,7 +248,7 @@ def _wanted(option: Option) -> str:
         case "table":
             return "names with whole numbers, such as mid_block=32"
         case "choice":
-            return "one of " + ", ".join(option.choices)
+            return "one of " + ", ".join(option.short_choices)
 
 
 def _section_types(info: FieldInfo) -> tuple[type[BaseModel], ...]:

@@ -28,7 +28,10 @@ ArticleRecipe = Literal[
 ]  # fmt: skip
 """The runs and snippets of the article "LoRA training scripts of the world, unite!", with its own numbers."""
 
-RecipeName = Literal["object", "style", "character", "face", ArticleRecipe]
+OwnRecipe = Literal["object", "style", "character", "face"]
+"""What one may want to learn, with the numbers lorasmith proposes."""
+
+RecipeName = Literal[OwnRecipe, ArticleRecipe]
 
 
 class TrainConfig(Section):
