@@ -51,6 +51,7 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python tools/write_option_docs.py
+	$(BIN)/python tools/measure_differences.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-run
