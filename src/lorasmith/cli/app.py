@@ -18,6 +18,7 @@ from lorasmith.cli import (
     push_command,
     train_command,
     verify_command,
+    world_command,
 )
 from lorasmith.cli.talk import clean, give, report_refusal, report_unexpected
 from lorasmith.errors import LorasmithError, ResourceError
@@ -39,6 +40,7 @@ verify_command.add_to(app)
 push_command.add_to(app)
 config_commands.add_to(app)
 bench_command.add_to(app)
+world_command.add_to(app)
 doctor_command.add_to(app)
 
 

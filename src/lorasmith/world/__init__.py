@@ -15,6 +15,8 @@ from .catalogue import (
 )
 from .compose import render
 from .concepts import (
+    OBJECTS_TO_EXAMINE_STYLES,
+    OBJECTS_TO_LEARN_STYLES,
     TOKEN_ABSTRACTION,
     Concept,
     DrawingStyle,
@@ -41,6 +43,7 @@ from .identities import (
     random_identities,
     siblings,
 )
+from .said import Said, factors_said
 from .scene import PLACES, SIZES, TILTS, Place, Scene, Size, Tilt, sample_scene
 from .shipped import SHIPPED_STYLES, art_folder, shipped_sprites
 from .sprites import SpriteFolder, Sprites
@@ -54,6 +57,8 @@ __all__ = [
     "HELD_OUT_OBJECTS",
     "HELD_OUT_STYLES",
     "OBJECTS",
+    "OBJECTS_TO_EXAMINE_STYLES",
+    "OBJECTS_TO_LEARN_STYLES",
     "PATTERNS",
     "PATTERN_COLOURS",
     "PLACES",
@@ -77,6 +82,7 @@ __all__ = [
     "Place",
     "PlainObject",
     "Regime",
+    "Said",
     "Scene",
     "Size",
     "SpriteFolder",
@@ -92,6 +98,7 @@ __all__ = [
     "background_phrase",
     "differing_traits",
     "evaluation_prompts",
+    "factors_said",
     "find_concept",
     "find_object",
     "prompt_of",

@@ -9,7 +9,7 @@ from typing import Final
 from .catalogue import COLOURS, PLACES_OF_SCENES, find_object
 from .scene import Scene
 
-_PLACE_WORDS: Final = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
+PLACE_WORDS: Final = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -57,7 +57,7 @@ def _parts(scene: Scene, *, noun: str) -> Parts:
         size="" if scene.size == "normal" else scene.size,
         style=scene.style,
         background=scene.background,
-        place=_PLACE_WORDS.get(scene.place, ""),
+        place=PLACE_WORDS.get(scene.place, ""),
         tilt="" if scene.tilt == "upright" else f"tilted {scene.tilt}",
     )
 

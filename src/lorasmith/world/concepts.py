@@ -6,12 +6,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, Literal, assert_never
 
+from ..errors import ConfigError
 from .captions import prompt_of
 from .catalogue import HELD_OUT_OBJECTS, OBJECTS, STYLES, find_object
 from .identities import Identity, siblings
 from .scene import Scene
 
 TOKEN_ABSTRACTION: Final = "TOK"
+
+# A style is learnt from some objects and examined on others.
+OBJECTS_TO_LEARN_STYLES: Final = tuple(thing.name for thing in OBJECTS[1::2])
+OBJECTS_TO_EXAMINE_STYLES: Final = tuple(thing.name for thing in OBJECTS[::2])
 
 Kind = Literal["object", "identity", "style"]
 
@@ -134,9 +139,8 @@ def find_concept(name: str) -> Concept:
     wanted = name.replace("-", " ")
     found = next((concept for concept in all_concepts() if concept.name == wanted), None)
     if found is None:
-        raise KeyError(
-            f"no concept is called {name!r}; there are {', '.join(concept.name for concept in all_concepts())}"
-        )
+        names = ", ".join(concept.name for concept in all_concepts())
+        raise ConfigError(f"no concept is called {name!r}", remedy=f"There are: {names}.")
     return found
 
 
@@ -157,7 +161,7 @@ def rivals(concept: Concept) -> tuple[Concept, ...]:
 
 _STANDARD_OBJECTS: Final = ("teddy bear", "octopus", "robot", "cactus", "cupcake", "helicopter")
 _STANDARD_IDENTITIES: Final = (
-    Identity("dog", "lime", "dots", "red"),
+    Identity("dog", "lime", "dots", "blue"),
     Identity("backpack", "cyan", "bands", "black"),
     Identity("car", "magenta", "checks", "yellow"),
     Identity("penguin", "indigo", "halves", "white"),

@@ -8,9 +8,9 @@ from typing import Final
 
 from PIL import Image
 
-from .catalogue import BACKGROUNDS, OBJECTS, STYLES
+from .catalogue import BACKGROUNDS, STYLES
 from .compose import render
-from .concepts import TOKEN_ABSTRACTION, Concept
+from .concepts import OBJECTS_TO_EXAMINE_STYLES, TOKEN_ABSTRACTION, Concept
 from .scene import Place, Scene, Size, Tilt
 from .shipped import shipped_sprites
 from .sprites import Sprites
@@ -20,7 +20,7 @@ _PLACES_OF_SMALL: Final[dict[int, Place]] = {1: "left", 5: "right", 9: "top", 12
 _LARGE: Final = (3, 10, 15, 20, 24)
 _TILTS: Final[dict[int, Tilt]] = {2: "left", 7: "right", 14: "left", 19: "right"}
 _STYLES_LATER: Final = 1  # the second round of backgrounds meets other styles than the first
-_OBJECTS_APART: Final = 8  # of 67: prompts of a style go round all kinds of objects
+_OBJECTS_APART: Final = 9  # of 34: the prompts of a style go round all kinds of objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _scene(number: int) -> Scene:
     round_, place = divmod(number, len(BACKGROUNDS))
     size: Size = "small" if number in _PLACES_OF_SMALL else "large" if number in _LARGE else "normal"
     return Scene(
-        OBJECTS[number * _OBJECTS_APART % len(OBJECTS)].name,
+        OBJECTS_TO_EXAMINE_STYLES[number * _OBJECTS_APART % len(OBJECTS_TO_EXAMINE_STYLES)],
         style=STYLES[(place + round_ * _STYLES_LATER) % len(STYLES)],
         background=BACKGROUNDS[place],
         size=size,

@@ -26,11 +26,13 @@ TRAITS: Final[tuple[Trait, ...]] = get_args(Trait)
 _UNCLEAR: Final[frozenset[tuple[Coat, PatternColour]]] = frozenset(
     {
         ("orange", "red"),
+        ("orange", "yellow"),
         ("lime", "yellow"),
         ("magenta", "red"),
         ("indigo", "blue"),
         ("indigo", "black"),
         ("brown", "black"),
+        ("brown", "red"),
     }
 )
 _PRIVATE_IN: Final = 4  # one identity in four is kept from everything that learns to read identities

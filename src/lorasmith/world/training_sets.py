@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, assert_never, get_args
 
-from .catalogue import BACKGROUNDS, OBJECTS, STYLES
+from .catalogue import BACKGROUNDS, STYLES
 from .compose import render
-from .concepts import Concept
+from .concepts import OBJECTS_TO_LEARN_STYLES, Concept
 from .scene import PLACES, SIZES, TILTS, Scene
 from .shipped import shipped_sprites
 from .sprites import Sprites
 
-Regime = Literal["diverse", "same background", "same pose", "near duplicates"]
-Wording = Literal["full", "shuffled", "class word"]
+Regime = Literal["diverse", "same-background", "same-pose", "near-duplicates"]
+Wording = Literal["full", "shuffled", "class-word"]
 
 REGIMES: Final[tuple[Regime, ...]] = get_args(Regime)
 WORDINGS: Final[tuple[Wording, ...]] = get_args(Wording)
@@ -35,7 +35,7 @@ def training_set(
 ) -> tuple[Example, ...]:
     """`count` pictures and captions; the regime decides what the pictures share, the wording what captions say.
 
-    `full` captions name every factor and the token, `shuffled` ones are those of another picture, `class word` ones say
+    `full` captions name every factor and the token, `shuffled` ones are those of another picture, `class-word` ones say
     the token and the class word alone, the same for each picture.
     """
     scenes = _scenes(concept, regime, count=count, seed=seed)
@@ -61,11 +61,11 @@ def _scenes(concept: Concept, regime: Regime, *, count: int, seed: int) -> tuple
     match regime:
         case "diverse":
             return diverse
-        case "same background":
+        case "same-background":
             return tuple(replace(scene, background=first.background) for scene in diverse)
-        case "same pose":
+        case "same-pose":
             return tuple(replace(scene, size="normal", place="middle", tilt="upright") for scene in diverse)
-        case "near duplicates":
+        case "near-duplicates":
             return tuple(replace(first, jitter=scene.jitter) for scene in diverse)
         case _:
             assert_never(regime)
@@ -78,7 +78,7 @@ def _diverse(concept: Concept, *, count: int, seed: int) -> tuple[Scene, ...]:
     rng = random.Random(f"training set/{concept.name}/{seed}")
     backgrounds = rng.sample(BACKGROUNDS, len(BACKGROUNDS))
     styles = rng.sample(STYLES, len(STYLES))
-    things = rng.sample([thing.name for thing in OBJECTS], len(OBJECTS))
+    things = rng.sample(OBJECTS_TO_LEARN_STYLES, len(OBJECTS_TO_LEARN_STYLES))
     return tuple(
         concept.shown_in(
             _posed(
@@ -113,7 +113,7 @@ def _captions(concept: Concept, scenes: Sequence[Scene], wording: Wording) -> li
             return full
         case "shuffled":
             return full[1:] + full[:1]
-        case "class word":
+        case "class-word":
             return [concept.bare_prompt()] * len(scenes)
         case _:
             assert_never(wording)
