@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..world import SpriteFolder, prompt_of
-from ..world.art_sources import ArtFolders
+from ..world.art_sources import ArtFolders, ship_sprites
 from .autoencoder import train_decoder
 from .export import assemble_pipeline, export_pipeline
 from .fitting import Sitting, fit_denoiser
@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     export = stages.add_parser("export", help="write the pipeline, fp16, in the diffusers layout")
     export.add_argument("folder", type=Path)
     export.set_defaults(run=_run_export)
+    sprites = stages.add_parser("sprites", help="write the sprites that the package ships, made smaller")
+    sprites.add_argument("folder", type=Path)
+    sprites.set_defaults(run=_run_sprites)
     grid = stages.add_parser("grid", help="draw one picture of every object with the latest weights")
     grid.add_argument("picture", type=Path)
     grid.add_argument("--prompt", action="append", default=[], help="draw these instead")
@@ -85,6 +88,11 @@ def _run_denoiser(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace
 
 def _run_export(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
     size = export_pipeline(recipe, workshop, chosen.folder)
+    logging.getLogger(__name__).info("%s: %.1f MB", chosen.folder, size / 1e6)
+
+
+def _run_sprites(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
+    size = ship_sprites(SpriteFolder(workshop.sprites), chosen.folder)
     logging.getLogger(__name__).info("%s: %.1f MB", chosen.folder, size / 1e6)
 
 
