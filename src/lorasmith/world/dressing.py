@@ -29,6 +29,11 @@ _PATTERN_COLOURS: Final[dict[PatternColour, tuple[int, int, int]]] = {
     "yellow": (255, 226, 36),
 }
 _CELL_OF_PIXEL_STYLE_PX: Final = 8
+# In units of the longer side: as fine as the base can draw at normal size.
+_STRIPE: Final = 0.15
+_CHECK: Final = 0.22
+_BETWEEN_DOTS: Final = 0.3
+_DOT_RADIUS: Final = 0.1
 _LEAST_SPAN: Final = 100  # of 255: flat art is not stretched into noise
 _TYPICAL_SHADE: Final = 0.7
 
@@ -78,13 +83,14 @@ def _drawn(pattern: Pattern, shape: tuple[int, int], cell: int) -> npt.NDArray[n
         case "plain":
             return np.zeros((height, width), dtype=np.bool_)
         case "stripes":
-            return x // 0.125 % 2 == 1
+            return x // _STRIPE % 2 == 1
         case "bands":
-            return y // 0.125 % 2 == 1
+            return y // _STRIPE % 2 == 1
         case "dots":
-            shifted = x + 0.125 * (y // 0.25 % 2)
-            return np.hypot(shifted % 0.25 - 0.125, y % 0.25 - 0.125) < 0.08
+            shifted = x + _BETWEEN_DOTS / 2 * (y // _BETWEEN_DOTS % 2)
+            centre = _BETWEEN_DOTS / 2
+            return np.hypot(shifted % _BETWEEN_DOTS - centre, y % _BETWEEN_DOTS - centre) < _DOT_RADIUS
         case "checks":
-            return (x // 0.1875 + y // 0.1875) % 2 == 1
+            return (x // _CHECK + y // _CHECK) % 2 == 1
         case "halves":
             return x > width / max(shape) / 2
