@@ -77,7 +77,7 @@ _STATUS = {
     "split": "several options",
     "secret": "used, never stored",
     "advice": "no effect, says why",
-    "refused": "refused, says why",
+    "command": "done by the command",
 }
 
 

@@ -30,11 +30,11 @@ def train_with_stops(config: TrainConfig, stops: Sequence[int]) -> RunFolder:
     first, *others = stops
     stop = StopSignal()
     with pytest.raises(StoppedError, match=f"stopped after step {first} of"):
-        train(config, stop=stop, emit=_asking_after(first, stop))
+        train(config, stop=stop, emit=asking_after(first, stop))
     for step in others:
         stop = StopSignal()
         with pytest.raises(StoppedError, match=f"stopped after step {step} of"):
-            resume(folder, stop=stop, emit=_asking_after(step, stop))
+            resume(folder, stop=stop, emit=asking_after(step, stop))
     resume(folder)
     return RunFolder(folder)
 
@@ -70,7 +70,8 @@ def starts_of(run: RunFolder) -> list[int]:
     return [record["step"] for record in records if record["event"] == "RunStarted"]
 
 
-def _asking_after(step: int, stop: StopSignal) -> Emit:
+def asking_after(step: int, stop: StopSignal) -> Emit:
+    """A listener that asks the run to stop after a step."""
     def listen(event: Event) -> None:
         if isinstance(event, StepDone) and event.step == step:
             stop.ask()

@@ -42,6 +42,8 @@ class Loaded:
     origins: Mapping[str, Origin]
     notices: tuple[str, ...] = ()
     hub_token: SecretStr | None = None
+    resume_from: str | None = None
+    """The checkpoint that the script's `--resume_from_checkpoint` names, or `latest`."""
 
 
 def load_config(files: Sequence[Path], overrides: Sequence[str] = (), *, recipe: str | None = None) -> Loaded:
@@ -92,7 +94,7 @@ def _load(files: Sequence[Path], arguments: Arguments, *, recipe: str | None, pr
             *_conflicts((flags + conditional).settings),
         ),
     )
-    return replace(loaded, hub_token=reference.secret_of(uses))
+    return replace(loaded, hub_token=reference.secret_of(uses), resume_from=reference.checkpoint_of(uses))
 
 
 def _chosen_recipe(said: Sequence[Reading]) -> Setting | None:

@@ -66,6 +66,12 @@ def secret_of(uses: Sequence[ReferenceUse]) -> SecretStr | None:
     return SecretStr(given[-1]) if given else None
 
 
+def checkpoint_of(uses: Sequence[ReferenceUse]) -> str | None:
+    """The checkpoint that the script's command line goes on from; None for a run from the beginning."""
+    given = [use.text.strip() for use in uses if use.flag.name == "resume_from_checkpoint" and not _is_none(use.text)]
+    return given[-1] if given else None
+
+
 def without_secrets(words: Sequence[str]) -> tuple[str, ...]:
     """The words of a command line as they may be shown: a secret's value is `***`."""
     shown = list[str]()
@@ -130,8 +136,8 @@ def _is_plain(use: ReferenceUse) -> bool:
 
 def _plain(use: ReferenceUse) -> Reading:
     match use.flag.status:
-        case "refused":
-            return Reading() if _says_no(use) else Reading(problems=(_refusal(use),))
+        case "command":
+            return Reading()
         case "secret":
             return Reading(notices=(f"{use.spelled}: {use.flag.note}",)) if _is_given(use) else Reading()
         case "advice":
@@ -214,11 +220,6 @@ def _is_given(use: ReferenceUse) -> bool:
 
 def _is_none(text: str) -> bool:
     return text.strip().lower() == "none"
-
-
-def _refusal(use: ReferenceUse) -> Problem:
-    said = use.spelled if use.flag.is_switch else f"{use.spelled} {use.text!r}"
-    return Problem(f"{said} cannot be done", COMMAND_LINE, use.flag.note)
 
 
 def _without_effect(use: ReferenceUse, reason: str) -> Reading:

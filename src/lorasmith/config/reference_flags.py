@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["same", "renamed", "split", "secret", "advice", "refused"]
+Status = Literal["same", "renamed", "split", "secret", "advice", "command"]
 Condition = Literal["always", "prior", "optimizer", "blocks", "text parts"]
 
 MANNER_FLAGS = ("pretrained_model_name_or_path", "instance_data_dir", "dataset_name")
@@ -58,10 +58,6 @@ def _of_some_optimizers(name: str, path: str, note: str = "", *, is_switch: bool
 
 def _advice(name: str, note: str, *, is_switch: bool = False) -> ReferenceFlag:
     return ReferenceFlag(name, "advice", (), note, is_switch=is_switch)
-
-
-def _refused(name: str, note: str, *, is_switch: bool = False) -> ReferenceFlag:
-    return ReferenceFlag(name, "refused", (), note, is_switch=is_switch)
 
 
 _BASE_AND_PICTURES = (
@@ -137,8 +133,13 @@ _PARTS = (
     _same("clip_skip", "text.clip_skip", "Honoured in every mode, and in every picture that is drawn."),
     _same("rank", "adapter.rank", "For the denoiser and the text encoders; alpha is the rank, as in the script."),
     _renamed("lora_dropout", "adapter.dropout"),
-    _switch("use_dora", "adapter.kind", "On the text encoders too, as in the script; exported baked as well.",
-            on="dora", off="lora"),
+    _switch(
+        "use_dora",
+        "adapter.kind",
+        "On the text encoders too, as in the script; exported baked as well.",
+        on="dora",
+        off="lora",
+    ),
     _switch("use_blora", "adapter.b_lora", "Content and style are exported alone too; overrides --lora_unet_blocks."),
     _renamed(
         "lora_unet_blocks",
@@ -190,7 +191,13 @@ _MACHINE_AND_OUTPUT = (
     _same("seed", "runtime.seed", "Without it 0; every draw follows from it."),
     _renamed("checkpointing_steps", "checkpoint.every"),
     _renamed("checkpoints_total_limit", "checkpoint.keep", "Without it the last two are kept."),
-    _refused("resume_from_checkpoint", "Go on with `lorasmith train --resume RUN`, where RUN is the run's folder."),
+    ReferenceFlag(
+        "resume_from_checkpoint",
+        "command",
+        (),
+        "Goes on, exactly, with the run in the output folder; with latest it begins one where there is none. Other "
+        "options than the run's own are refused. The same as `lorasmith train --resume RUN`.",
+    ),
     _advice("dataloader_num_workers", "Pictures are prepared once and cached; there are no worker processes to count."),
     ReferenceFlag(
         "mixed_precision",
