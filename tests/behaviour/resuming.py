@@ -72,6 +72,7 @@ def starts_of(run: RunFolder) -> list[int]:
 
 def asking_after(step: int, stop: StopSignal) -> Emit:
     """A listener that asks the run to stop after a step."""
+
     def listen(event: Event) -> None:
         if isinstance(event, StepDone) and event.step == step:
             stop.ask()
