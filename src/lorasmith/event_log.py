@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lorasmith.atomic import naming_write_failures, write_text
 from lorasmith.events import Event, as_record
-from lorasmith.run_folder import METRIC_EVENTS, RunFolder, naming_write_failures, read_records, write_text
+from lorasmith.run_folder import METRIC_EVENTS, RunFolder, read_records
 
 
 class EventLog:

@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lorasmith.atomic import write_json
 from lorasmith.errors import DataError
-from lorasmith.run_folder import write_json
 
 FILE_NAME: Final = "lorasmith.json"
 

@@ -1,9 +1,8 @@
-"""Owns the names of a run's files, who may write there and how files get written whole; knows nothing of their meaning.
+"""Owns the names of a run's files and who may write there; knows nothing of their meaning.
 
 Whether a run is new, unfinished or finished is read off the files each time it is asked, never off a stored flag.
 """
 
-import errno
 import json
 import os
 import re
@@ -15,7 +14,8 @@ from typing import Any, Final, Literal
 
 from filelock import FileLock, Timeout
 
-from lorasmith.errors import BusyError, ConfigError, ResourceError
+from lorasmith.atomic import naming_write_failures
+from lorasmith.errors import BusyError, ConfigError
 
 RunState = Literal["new", "unfinished", "finished"]
 Record = Mapping[str, Any]
@@ -214,52 +214,6 @@ class RunFolder:
             )
 
 
-@contextmanager
-def naming_write_failures(path: Path) -> Generator[None]:
-    """Turn a full disk into ResourceError and a forbidden place into ConfigError; other failures pass through."""
-    try:
-        yield
-    except OSError as failure:
-        match failure.errno:
-            case errno.ENOSPC | errno.EDQUOT:
-                raise ResourceError(
-                    f"the disk is full: could not write {path}",
-                    remedy="Free some space and go on; what was already written is whole.",
-                ) from failure
-            case errno.EACCES | errno.EPERM | errno.EROFS:
-                raise ConfigError(
-                    f"may not write {path}: {failure.strerror}", remedy="Choose a folder that you may write to."
-                ) from failure
-            case _:
-                raise
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: beside it, flushed to the disk, then renamed over it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with naming_write_failures(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        _flush_folder(path.parent)
-
-
-def write_text(path: Path, text: str) -> None:
-    """`write_bytes` for text, as UTF-8."""
-    write_bytes(path, text.encode())
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write plain JSON data whole or not at all, indented; NaN and infinities are a ValueError."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
 def read_records(path: Path) -> Sequence[Record]:
     """The events in a `.jsonl` file in order, without lines that a crash left half-written; none when it is missing."""
     try:
@@ -287,13 +241,3 @@ def _record_in(line: bytes) -> Record | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) and "event" in value else None  # pyright: ignore[reportUnknownVariableType]
-
-
-def _flush_folder(folder: Path) -> None:
-    """A rename survives a power cut only once its folder is flushed too (POSIX; other systems cannot open folders)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lorasmith.atomic import write_json
 from lorasmith.errors import ConfigError, DataError
 from lorasmith.event_log import EventLog
 from lorasmith.events import Event, Notice, RunStarted, StepDone, WorkDone
-from lorasmith.run_folder import RunFolder, write_json
+from lorasmith.run_folder import RunFolder
 from lorasmith.runs.generate import GenerateRequest, generate
 from lorasmith.sizes import Size
 from lorasmith.testing import tiny_pipeline

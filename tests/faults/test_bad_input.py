@@ -12,8 +12,9 @@ from unittest.mock import ANY
 import pytest
 
 from lorasmith import run_folder
+from lorasmith.atomic import write_json
 from lorasmith.cli.app import main
-from lorasmith.run_folder import RunFolder, write_json
+from lorasmith.run_folder import RunFolder
 from lorasmith.testing import pictures
 
 Prepare = Callable[[Path], None]

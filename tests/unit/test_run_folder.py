@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lorasmith.atomic import naming_write_failures, write_bytes, write_json
 from lorasmith.errors import BusyError, ConfigError, ResourceError
 from lorasmith.event_log import EventLog
 from lorasmith.events import (
@@ -20,7 +21,7 @@ from lorasmith.events import (
     StepDone,
     ValidationDone,
 )
-from lorasmith.run_folder import RunFolder, naming_write_failures, read_records, write_bytes, write_json
+from lorasmith.run_folder import RunFolder, read_records
 
 OWNER = """
 import sys, time

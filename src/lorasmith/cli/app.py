@@ -12,6 +12,7 @@ import typer
 from lorasmith import __version__
 from lorasmith.cli import (
     bench_command,
+    cache_command,
     config_commands,
     doctor_command,
     generate_command,
@@ -41,6 +42,7 @@ push_command.add_to(app)
 config_commands.add_to(app)
 bench_command.add_to(app)
 world_command.add_to(app)
+cache_command.add_to(app)
 doctor_command.add_to(app)
 
 

@@ -6,21 +6,23 @@ another crop or another VAE can never be mistaken for what was encoded, and runs
 # safetensors says nothing of its types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
-import errno
 import hashlib
 import json
 import logging
 import os
-import secrets
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from lorasmith.atomic import NO_SPACE, write_whole
 from lorasmith.config.data import Interpolation
 from lorasmith.data.examples import Draw
 from lorasmith.data.wording import shown
@@ -29,8 +31,12 @@ from lorasmith.models.family import LatentDistribution
 
 _log = logging.getLogger(__name__)
 
-_FORMAT = "lorasmith-latents-1"
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FORMAT = "lorasmith-latents-2"
+_ENTRY = "lorasmith"
+"""The one entry of a file's metadata: safetensors writes several in any order, and the same latents should be the same
+bytes."""
+_HOUR = 3600.0
+_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,42 @@ def default_cache_folder() -> Path:
     return home / "lorasmith" / "latents"
 
 
+@dataclass(frozen=True)
+class StoredLatents:
+    """What a file of the cache holds, and the fingerprint of the encoder that made it."""
+
+    latents: LatentDistribution
+    encoder: str
+
+
+def file_of(folder: Path, key: str) -> Path:
+    """Where in a cache's folder the latents of a key are."""
+    return folder / key[:2] / f"{key[2:]}.safetensors"
+
+
+def read_stored(file: Path) -> StoredLatents:
+    """What is in a file of the cache.
+
+    Raises ValueError, OSError or SafetensorError when it is not, to the bit, what was written.
+    """
+    with safe_open(file, framework="pt") as opened:
+        said = _said_in(opened.metadata())
+        latents = LatentDistribution(opened.get_tensor("mean"), opened.get_tensor("std"))
+    encoder = said.get("encoder")
+    if encoder is None or said.get("sha256") != _checksum(latents, encoder):
+        raise ValueError("its checksum differs")
+    return StoredLatents(latents, encoder)
+
+
+def encoder_of(file: Path) -> str | None:
+    """Which encoder made a file of the cache, as its header says; None when it says nothing that can be read."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return _said_in(opened.metadata()).get("encoder")
+    except (SafetensorError, OSError, ValueError):
+        return None
+
+
 class LatentCache:
     """Encoded pictures by key, in memory and (given a folder) on disk; a full disk costs the sharing, not the run."""
 
@@ -79,32 +121,36 @@ class LatentCache:
             self._memory[key] = read
         return self._memory[key]
 
-    def put(self, key: str, latents: LatentDistribution) -> None:
-        """Keep one picture's latents (mean and std [1, C, h, w]) as fp32 on the CPU."""
+    def put(self, key: str, latents: LatentDistribution, *, encoder: str = "") -> None:
+        """Keep one picture's latents (mean and std [1, C, h, w]) as fp32 on the CPU, with its encoder's fingerprint."""
         kept = LatentDistribution(_at_rest(latents.mean), _at_rest(latents.std))
         self._memory[key] = kept
         if self._writes and self._folder is not None:
-            self._write(_file_of(self._folder, key), kept)
+            self._write(file_of(self._folder, key), StoredLatents(kept, encoder))
 
     def _read(self, key: str) -> LatentDistribution | None:
         if self._folder is None:
             return None
-        file = _file_of(self._folder, key)
+        file = file_of(self._folder, key)
         if not file.is_file():
             return None
         try:
-            return _verified(file)
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
-            _log.warning("a cached picture is damaged and is encoded again: %s (%s)", shown(file), shown(str(error)))
+            stored = read_stored(file)
+        except (SafetensorError, OSError, ValueError) as error:
+            told = shown(file, limit=_LONGEST_PATH)
+            _log.warning("a cached picture is damaged and is encoded again: %s (%s)", told, shown(str(error)))
             _remove(file)
             return None
+        _note_use(file)
+        return stored.latents
 
-    def _write(self, file: Path, latents: LatentDistribution) -> None:
+    def _write(self, file: Path, stored: StoredLatents) -> None:
         try:
-            _write_whole(file, _as_bytes(latents))
+            # Latents are pictures of people, decoded in a moment: nobody else on the machine needs to read them.
+            write_whole(file, _as_bytes(stored), folder_mode=0o700)
         except OSError as error:
             self._writes = False
-            why = "the disk is full" if error.errno in _NO_SPACE else error.strerror
+            why = "the disk is full" if error.errno in NO_SPACE else error.strerror
             _log.warning(
                 "encoded pictures are kept in memory only, because they cannot be written: %s (%s). "
                 "Set data.cache_folder to another place, or data.cache_latents to false.",
@@ -147,7 +193,7 @@ class LatentSource:
         latents = self.cache.get(key)
         if latents is None:
             latents = self._encoded(draw)
-            self.cache.put(key, latents)
+            self.cache.put(key, latents, encoder=self.encoder_fingerprint)
         return latents
 
     def _encoded(self, draw: Draw) -> LatentDistribution:
@@ -164,46 +210,32 @@ def _at_rest(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", torch.float32).contiguous()
 
 
-def _file_of(folder: Path, key: str) -> Path:
-    return folder / key[:2] / f"{key[2:]}.safetensors"
-
-
-def _checksum(latents: LatentDistribution) -> str:
-    digest = hashlib.sha256()
+def _checksum(latents: LatentDistribution, encoder: str) -> str:
+    digest = hashlib.sha256(encoder.encode())
     for tensor in (latents.mean, latents.std):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
 
-def _as_bytes(latents: LatentDistribution) -> bytes:
-    # One entry only: safetensors writes several in any order, and the same latents should be the same bytes.
-    return save({"mean": latents.mean, "std": latents.std}, {"sha256": _checksum(latents)})
+def _as_bytes(stored: StoredLatents) -> bytes:
+    said = {"sha256": _checksum(stored.latents, stored.encoder), "encoder": stored.encoder}
+    return save({"mean": stored.latents.mean, "std": stored.latents.std}, {_ENTRY: json.dumps(said)})
 
 
-def _verified(file: Path) -> LatentDistribution:
-    """What is in the file; raises ValueError (or what safetensors raises) if it is not what was written."""
-    with safe_open(file, framework="pt") as opened:
-        metadata = opened.metadata() or {}
-        latents = LatentDistribution(opened.get_tensor("mean"), opened.get_tensor("std"))
-    if metadata.get("sha256") != _checksum(latents):
-        raise ValueError("its checksum differs")
-    return latents
+def _said_in(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """A header's own entry; ValueError when there is none."""
+    said: object = json.loads((metadata or {}).get(_ENTRY, "null"))
+    if not isinstance(said, dict):
+        raise ValueError("it is not a file of this cache")
+    return {str(name): str(value) for name, value in cast("dict[object, object]", said).items()}
 
 
-def _write_whole(file: Path, data: bytes) -> None:
-    """Beside first, then renamed in: whoever reads sees all of it or nothing, also when two write the same."""
-    # Latents are pictures of people, decoded in a moment: nobody else on the machine needs to read them.
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = file.parent / f".{file.stem}-{os.getpid()}-{secrets.token_hex(4)}.part"
-    try:
-        with beside.open("wb") as written:
-            written.write(data)
-            written.flush()
-            os.fsync(written.fileno())
-        beside.replace(file)
-    finally:
-        _remove(beside)
+def _note_use(file: Path) -> None:
+    """Let the file's time say when it was last of use, to the hour; a folder that may only be read keeps its times."""
+    with suppress(OSError):
+        if time.time() - file.stat().st_mtime > _HOUR:
+            os.utime(file)
 
 
 def _remove(file: Path) -> None:

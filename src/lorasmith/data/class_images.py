@@ -4,9 +4,6 @@ Each class image has an index, and its picture depends on nothing but the seed a
 anywhere and go on later with the same pictures. Pictures that somebody else put into the folder count as well.
 """
 
-import errno
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import count, islice
@@ -14,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from lorasmith.atomic import NO_SPACE, write_whole
 from lorasmith.data.read import picture_files
 from lorasmith.data.wording import shown
 from lorasmith.errors import DataError, ResourceError
@@ -71,23 +69,15 @@ def _is_folder(folder: Path) -> bool:
 
 
 def _write(path: Path, picture: Image.Image) -> None:
-    """As PNG, beside first and then renamed in; the hidden name beside is never listed as a picture."""
+    """As PNG; while it is written it has a hidden name, which is never listed as a picture."""
     encoded = BytesIO()
     picture.save(encoded, "PNG")
-    beside = path.parent / f".{path.name}-{secrets.token_hex(4)}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(encoded.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_whole(path, encoded.getvalue())
     except OSError as error:
-        why = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror)
+        why = "the disk is full" if error.errno in NO_SPACE else str(error.strerror)
         raise ResourceError(
             f"class images cannot be written: {why}",
             where=shown(path.parent),
             remedy="Make room and run again: the class images that are there are kept.",
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)

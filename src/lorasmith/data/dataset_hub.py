@@ -22,11 +22,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from lorasmith.atomic import naming_write_failures
 from lorasmith.data.captions import tidy
 from lorasmith.data.dataset_rows import DESCRIPTIONS, Location, files_of_config
 from lorasmith.data.wording import shown
 from lorasmith.errors import ConfigError, HubError
-from lorasmith.run_folder import naming_write_failures
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Its bases are OSError and the HTTPError of the library beneath, which is not the same one in all versions.

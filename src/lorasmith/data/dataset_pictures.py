@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,18 +23,21 @@ from typing import Any, TypeVar, cast
 
 from filelock import FileLock
 
+from lorasmith.atomic import naming_write_failures, write_bytes, write_json
 from lorasmith.config.values import nearest
 from lorasmith.data.captions import USUAL_COLUMNS, Caption, Captions, tidy
 from lorasmith.data.dataset_rows import ColumnKind, Row, Table
 from lorasmith.data.wording import listed, shown
 from lorasmith.errors import DataError
 from lorasmith.events import Emit, WorkDone
-from lorasmith.run_folder import naming_write_failures, write_bytes, write_json
 
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _RECORD, _ROWS, _PICTURES = "data-set.json", "rows.jsonl", "pictures"
+_NAME = re.compile(r"\d{6,}-[0-9a-f]{16}\.(jpg|png|webp|bmp)")
+_PART = r"\.\d+-[0-9a-f]+\.part"
+_OURS = re.compile(rf"{_PICTURES}/(\.?{_NAME.pattern}({_PART})?)|\.({_RECORD}|{_ROWS}){_PART}")
 _SUFFIXES = ((b"\xff\xd8", 0, ".jpg"), (b"\x89PNG", 0, ".png"), (b"WEBP", 8, ".webp"), (b"BM", 0, ".bmp"))
 
 
@@ -80,6 +84,32 @@ def kept_pictures(folder: Path, open_table: Callable[[], Table], image_column: s
             kept = _read(folder)
     assert kept is not None, "what has just been written whole can be read"
     return kept
+
+
+def damaged_pictures(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Which files of a kept data set are not what was written, and why."""
+    try:
+        record: Any = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        count = int(record["rows"])
+        with (folder / _ROWS).open(encoding="utf-8") as lines:
+            rows = [_row_of(line) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield folder, f"its list of pictures cannot be read ({type(error).__name__})"
+        return
+    if len(rows) != count or None in rows:
+        yield folder / _ROWS, f"it does not list the {count} pictures that were written"
+    for row in rows:
+        picture = folder / _PICTURES / row.file if row is not None and _NAME.fullmatch(row.file) else None
+        if row is not None and picture is not None and not _is_whole(picture, row.sha256):
+            yield picture, "its bytes are not those that were written" if picture.is_file() else "it is missing"
+
+
+def is_kept_picture(path: Path, folder: Path) -> bool:
+    """Whether a path inside a kept data set's folder is a file (or the folder of pictures) that we wrote."""
+    inside = path.relative_to(folder).as_posix()
+    if path.is_symlink():
+        return False
+    return inside in (_RECORD, _ROWS, _PICTURES) or bool(_OURS.fullmatch(inside))
 
 
 def choose_image_column(columns: Mapping[str, ColumnKind], named: str | None) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
+from lorasmith.atomic import write_bytes
 from lorasmith.errors import ResourceError
-from lorasmith.run_folder import write_bytes
 
 
 @dataclass(frozen=True)

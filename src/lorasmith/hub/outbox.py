@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lorasmith.atomic import write_json
 from lorasmith.errors import DataError
 from lorasmith.hub.shared_files import SharedFile
-from lorasmith.run_folder import write_json
 
 
 class WaitingFile(BaseModel):

@@ -11,8 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lorasmith import __version__
+from lorasmith.atomic import write_bytes
 from lorasmith.inference.draw import DrawRequest
-from lorasmith.run_folder import write_bytes
 from lorasmith.sizes import Size
 
 

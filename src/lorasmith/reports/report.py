@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lorasmith import __version__
+from lorasmith.atomic import write_text
 from lorasmith.reports.charts import Chart, Line, Marker, Point, line_chart, smoothed
 from lorasmith.reports.story import Metrics, RunStory, SampleRow, read_story
 from lorasmith.reports.thumbnails import data_address
@@ -22,7 +23,7 @@ from lorasmith.reports.wording import (
     part_name,
     value_words,
 )
-from lorasmith.run_folder import RunFolder, write_text
+from lorasmith.run_folder import RunFolder
 
 _MOST_COLUMNS = 8
 """Steps shown for each prompt; of more, the first, the last and some evenly between."""

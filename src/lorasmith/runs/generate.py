@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from lorasmith.atomic import naming_write_failures
 from lorasmith.config.text import LongPrompts, TextConfig
 from lorasmith.data.wording import counted, shown
 from lorasmith.errors import ConfigError, DataError, Problem
@@ -21,7 +22,6 @@ from lorasmith.inference.pipeline import open_pipeline, text_reader
 from lorasmith.inference.png import PictureParameters, save_png
 from lorasmith.models.long_prompts import long_prompt
 from lorasmith.models.sdxl.text import check_clip_skip
-from lorasmith.run_folder import naming_write_failures
 from lorasmith.runs.export_source import ExportSource, find_export
 from lorasmith.sizes import Size
 from lorasmith.training.precision import resolve_device, resolve_precision

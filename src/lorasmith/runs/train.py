@@ -12,6 +12,7 @@ import torch
 from pydantic import SecretStr
 
 from lorasmith import __version__
+from lorasmith.atomic import write_json
 from lorasmith.config.data import DataConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.dataset import is_local
@@ -20,7 +21,7 @@ from lorasmith.event_log import EventLog
 from lorasmith.events import Emit, Event, Notice, RunEnded, RunStarted, StepDone, WorkDone, ignore
 from lorasmith.models.sdxl import components
 from lorasmith.reports.report import write_report
-from lorasmith.run_folder import RunFolder, write_json
+from lorasmith.run_folder import RunFolder
 from lorasmith.runs.exports import export_run
 from lorasmith.runs.pictures import with_pinned_dataset
 from lorasmith.runs.plan import Survey, survey

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from lorasmith.atomic import write_text
 from lorasmith.config.section import Section
-from lorasmith.run_folder import write_text
 
 _NEW: Final = -1
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from lorasmith.atomic import write_json, write_text
 from lorasmith.config.train import TrainConfig
 from lorasmith.export_manifest import ExportManifest, sha256_of, write_manifest
-from lorasmith.run_folder import RunFolder, write_json, write_text
+from lorasmith.run_folder import RunFolder
 from lorasmith.testing.fake_hub import FakeHub
 
 

@@ -106,7 +106,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.Mon
 
     def full_after_two(descriptor: int) -> None:
         written.append(descriptor)
-        if len(written) > 2:
+        if len(written) > 4:  # each picture is flushed to the disk, and then its folder
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_after_two)

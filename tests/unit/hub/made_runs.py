@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from lorasmith.atomic import write_json
 from lorasmith.config.train import TrainConfig
 from lorasmith.export_manifest import ConceptFile, ExportManifest, sha256_of, write_manifest
-from lorasmith.run_folder import RunFolder, write_json
+from lorasmith.run_folder import RunFolder
 
 CARD = "---\nlicense: other\nwidget:\n- text: a dog\n  output:\n    url: image_0.png\n---\n\n# dog\n"
 SHARED = {

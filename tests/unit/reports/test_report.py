@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lorasmith.atomic import write_json
 from lorasmith.event_log import EventLog
 from lorasmith.events import (
     ExportWritten,
@@ -17,7 +18,7 @@ from lorasmith.events import (
 from lorasmith.reports.report import write_report
 from lorasmith.reports.story import read_story
 from lorasmith.reports.wording import bytes_words, duration_words
-from lorasmith.run_folder import RunFolder, write_json
+from lorasmith.run_folder import RunFolder
 
 HOSTILE = '<img src=x onerror=alert(1)> & "TOK"'
 
