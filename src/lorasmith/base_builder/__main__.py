@@ -15,9 +15,13 @@ from .autoencoder import train_decoder
 from .export import assemble_pipeline, export_pipeline
 from .fitting import Sitting, fit_denoiser
 from .grid import draw_pictures, tour_prompts, write_sheet
+from .oracle_export import ship_oracle, ship_tiny_clip
+from .oracle_fitting import fit_oracle
+from .oracle_pictures import compose_for_oracle
 from .preparing import prepare
 from .reading import NearestRender, examination
 from .recipe import Recipe, Workshop
+from .tiny_clip_fitting import fit_tiny_clip
 
 _COLUMNS, _ZOOM = 10, 2
 
@@ -39,6 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_prepare(stages.add_parser("prepare", help="read the art; write pictures, latents, captions"))
     _add_sitting(stages.add_parser("vae", help="train the autoencoder's decoder for one sitting"), _run_vae)
     _add_sitting(stages.add_parser("denoiser", help="train text encoders and denoiser for one sitting"), _run_denoiser)
+    oracle = stages.add_parser("oracle", help="compose its pictures if need be, train the oracle for one sitting")
+    _add_sitting(oracle, _run_oracle)
+    clip = stages.add_parser("tiny-clip", help="train the small CLIP for one sitting")
+    _add_sitting(clip, _run_tiny_clip)
+    readers = stages.add_parser("export-readers", help="write oracle and small CLIP, fp16, and what they reach")
+    readers.add_argument("folder", type=Path)
+    readers.set_defaults(run=_run_export_readers)
     export = stages.add_parser("export", help="write the pipeline, fp16, in the diffusers layout")
     export.add_argument("folder", type=Path)
     export.set_defaults(run=_run_export)
@@ -84,6 +95,21 @@ def _run_vae(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> 
 
 def _run_denoiser(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
     fit_denoiser(recipe, workshop, _sitting(chosen), device=chosen.device)
+
+
+def _run_oracle(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
+    compose_for_oracle(recipe, workshop)
+    fit_oracle(recipe, workshop, _sitting(chosen))
+
+
+def _run_tiny_clip(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
+    compose_for_oracle(recipe, workshop)
+    fit_tiny_clip(recipe, workshop, _sitting(chosen))
+
+
+def _run_export_readers(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
+    ship_oracle(recipe, workshop, chosen.folder)
+    ship_tiny_clip(recipe, workshop, chosen.folder)
 
 
 def _run_export(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:

@@ -20,10 +20,11 @@ _PICTURES_FOR_BASIS = 3_000
 _ENCODED_AT_ONCE = 1_000
 
 
-def prepare(recipe: Recipe, workshop: Workshop, art: ArtFolders) -> None:
-    """Everything that the two trainings read, about three minutes of one core."""
+def prepare(recipe: Recipe, workshop: Workshop, art: ArtFolders | None) -> None:
+    """Everything that the trainings read, about three minutes of one core; without `art` the package's sprites."""
     workshop.folder.mkdir(parents=True, exist_ok=True)
-    logger.info("%d sprites", write_sprites(art, workshop.sprites))
+    if art is not None:
+        logger.info("%d sprites", write_sprites(art, workshop.sprites))
     logger.info("pictures: %s", compose_pictures(recipe, workshop))
     encode_pictures(recipe, workshop)
     logger.info("vocabulary: %d tokens", write_vocabulary(workshop.tokenizer, size=recipe.vocabulary))

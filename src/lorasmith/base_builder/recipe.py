@@ -38,6 +38,17 @@ class Recipe:
     ema_decay: float = 0.998
     unconditional_share: float = 0.1
 
+    oracle_shards: int = 12
+    oracle_shard_pictures: int = 4_080
+    oracle_views: int = 5
+    oracle_decoded_share: float = 0.75
+    oracle_latent_noise: float = 0.15
+    oracle_rate: float = 2e-3
+    oracle_families: int = 5
+    oracle_plain_pairs: int = 34
+    tiny_clip_rate: float = 1e-3
+    tiny_clip_batch: int = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
@@ -84,3 +95,28 @@ class Workshop:
     def denoiser(self) -> Path:
         """The latest state of the training of denoiser and text encoders."""
         return self.folder / "denoiser.safetensors"
+
+    @property
+    def oracle_shards(self) -> Path:
+        """Folder of the pictures that the oracle learns from."""
+        return self.folder / "oracle_pictures"
+
+    @property
+    def oracle(self) -> Path:
+        """The latest state of the oracle's training."""
+        return self.folder / "oracle.safetensors"
+
+    @property
+    def tiny_clip(self) -> Path:
+        """The latest state of the small CLIP's training."""
+        return self.folder / "tiny_clip.safetensors"
+
+    @property
+    def base(self) -> Path:
+        """The finished base, in the diffusers layout."""
+        return self.folder / "base"
+
+    @property
+    def readers(self) -> Path:
+        """The finished oracle and small CLIP."""
+        return self.folder / "readers"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from torch.optim import Optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +21,10 @@ class Sitting:
         """A cosine from the first share to the last."""
         progress = min(1.0, spent_seconds / self.seconds)
         return self.last_share + (self.first_share - self.last_share) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def set_rate(optimizers: Mapping[str, Optimizer], rate: float) -> None:
+    """Give every optimizer the same learning rate."""
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = rate

@@ -11,6 +11,7 @@ import typer
 
 from lorasmith import __version__
 from lorasmith.cli import (
+    base_commands,
     bench_command,
     cache_command,
     config_commands,
@@ -40,6 +41,7 @@ generate_command.add_to(app)
 verify_command.add_to(app)
 push_command.add_to(app)
 config_commands.add_to(app)
+base_commands.add_to(app)
 bench_command.add_to(app)
 world_command.add_to(app)
 cache_command.add_to(app)

@@ -40,6 +40,19 @@ VALUES: Final[dict[Factor, tuple[str, ...]]] = {
 }
 
 
+def prompted_factors(scene: Scene) -> tuple[Factor, ...]:
+    """The factors that the whole prompt of `scene` says: size, place and tilt only where they are not the usual."""
+    said: dict[Factor, bool] = {
+        "thing": True,
+        "style": True,
+        "background": True,
+        "size": scene.size != "normal",
+        "place": scene.place != "middle",
+        "tilt": scene.tilt != "upright",
+    }
+    return tuple(factor for factor in SCENE_FACTORS if said[factor])
+
+
 def value_of(scene: Scene, factor: Factor) -> str:
     """What `scene` says of `factor`; without an identity the coat is natural, and plain."""
     match factor:

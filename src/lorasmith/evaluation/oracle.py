@@ -15,12 +15,11 @@ from PIL import Image
 from ..world import Scene
 from .factors import FACTORS, VALUES, Factor, value_of
 from .oracle_layers import SIDE_PX, FactorParser
-from .shipped_weights import weights_folder
+from .shipped_weights import ORACLE, weights_folder
 from .weight_files import read_weights
 
 Embedding = npt.NDArray[np.float32]
 
-_ORACLE: Final = "oracle.safetensors"
 _AT_ONCE: Final = 64
 
 
@@ -79,7 +78,7 @@ class Oracle:
 def open_oracle(path: Path | None = None) -> Oracle:
     """The oracle that ships in the package, or the one in a file; a DataError for a file that holds none."""
     parser = FactorParser()
-    read_weights(path or weights_folder() / _ORACLE, parser, what="the oracle")
+    read_weights(path or weights_folder() / ORACLE, parser, what="the oracle")
     return Oracle(parser)
 
 

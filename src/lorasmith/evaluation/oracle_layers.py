@@ -14,8 +14,7 @@ from .factors import FACTORS, VALUES, Factor
 SIDE_PX: Final = 64
 IDENTITY_WIDTH: Final = 64
 
-_STEM: Final = 24
-_STAGES: Final = ((64, 2), (112, 2), (160, 1))  # (channels, residual blocks) at 16, 8 and 4 cells a side
+_STAGES: Final = ((56, 2), (112, 2), (160, 1))  # (channels, residual blocks) at 16, 8 and 4 cells a side
 _CELLS: Final = 4
 _PLACED: Final = 24  # channels that keep their place
 _HIDDEN: Final = 256
@@ -35,10 +34,10 @@ class FactorParser(nn.Module):
     def __init__(self) -> None:
         """Fresh weights; the caller seeds torch."""
         super().__init__()
-        layers: list[nn.Module] = [_convolution(5, _STEM, size=5, stride=2)]
-        width = _STEM
+        layers: list[nn.Module] = []
+        width = 5
         for channels, blocks in _STAGES:
-            layers.append(_convolution(width, channels, size=3, stride=2))
+            layers.append(_convolution(width, channels, size=3, stride=2) if layers else _patches(width, channels))
             layers += [_Residual(channels) for _ in range(blocks)]
             width = channels
         self.body = nn.Sequential(*layers)
@@ -69,12 +68,17 @@ class _Residual(nn.Module):
         return functional.relu(seen + self.inner(seen))
 
 
-def _convolution(inputs: int, outputs: int, *, size: int, stride: int = 1) -> nn.Sequential:
+def _convolution(inputs: int, outputs: int, *, size: int, stride: int = 1, padding: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False),
+        nn.Conv2d(inputs, outputs, size, stride=stride, padding=padding, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+def _patches(inputs: int, outputs: int) -> nn.Sequential:
+    """Overlapping patches of 8 by 8 pixels, one every 4."""
+    return _convolution(inputs, outputs, size=8, stride=4, padding=2)
 
 
 def _with_coordinates(pictures: Tensor) -> Tensor:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+
+ORACLE: Final = "oracle.safetensors"
+TINY_CLIP: Final = "tiny_clip.safetensors"
 
 
 def weights_folder() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +11,11 @@ import torch
 from PIL import Image
 
 from .oracle import to_tensor
-from .shipped_weights import weights_folder
+from .shipped_weights import TINY_CLIP, weights_folder
 from .tiny_clip_layers import TinyClipTowers, token_ids
 from .weight_files import read_weights
 
 Embeddings = npt.NDArray[np.float32]
-
-_TINY_CLIP: Final = "tiny_clip.safetensors"
 
 
 class TinyClip:
@@ -42,5 +39,5 @@ class TinyClip:
 def open_tiny_clip(path: Path | None = None) -> TinyClip:
     """The small CLIP that ships in the package, or the one in a file; a DataError for a file that holds none."""
     towers = TinyClipTowers()
-    read_weights(path or weights_folder() / _TINY_CLIP, towers, what="the small CLIP")
+    read_weights(path or weights_folder() / TINY_CLIP, towers, what="the small CLIP")
     return TinyClip(towers)
