@@ -48,8 +48,9 @@ def tiny_as_sdxl(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a single file leaves out is the tiny base's instead of SDXL's: configs and tokenizers."""
 
     def tokenizers() -> bundled.Tokenizers:
-        read: Any = CLIPTokenizer.from_pretrained  # only partly typed
-        return bundled.Tokenizers(read(tiny_base / "tokenizer"), read(tiny_base / "tokenizer_2"))
+        tokenizer: Any = CLIPTokenizer  # its loader is only partly typed
+        first, second = (tokenizer.from_pretrained(tiny_base / name) for name in ("tokenizer", "tokenizer_2"))
+        return bundled.Tokenizers(first, second)
 
     monkeypatch.setattr(bundled, "folder", lambda: tiny_base)
     monkeypatch.setattr(bundled, "tokenizers", tokenizers)
