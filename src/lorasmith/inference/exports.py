@@ -23,12 +23,16 @@ _ROWS = {"clip_l": ("tokenizer", "text_encoder"), "clip_g": ("tokenizer_2", "tex
 """Which tensor of an embeddings file belongs to which tokenizer and encoder."""
 
 
-def load_concept(pipeline: StableDiffusionXLPipeline, export_folder: Path) -> TokenVocabulary:
+def load_concept(
+    pipeline: StableDiffusionXLPipeline, export_folder: Path, manifest: ExportManifest | None = None
+) -> TokenVocabulary:
     """Load an export's new tokens and adapter; the vocabulary that writes its token abstractions out in prompts.
+
+    Without a `manifest` the folder's own is read.
 
     DataError, with the pipeline not to be used any further, when a file is broken or belongs to another base.
     """
-    manifest = read_manifest(export_folder)
+    manifest = manifest or read_manifest(export_folder)
     for concept in manifest.abstractions.values():
         _load_new_tokens(pipeline, export_folder / concept.file, concept.tokens)
     if manifest.lora is not None:
