@@ -69,6 +69,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def evaluation_file(self) -> Path:
+        """The report of `lorasmith evaluate`, one self-contained page."""
+        return self.path / "evaluation.html"
+
+    @property
     def samples(self) -> Path:
         """Folder of validation pictures."""
         return self.path / "samples"
@@ -235,7 +240,8 @@ def names_in_a_run() -> frozenset[str]:
     here = RunFolder(Path())
     files = (here.config_file, here.plan_file, here.events_file, here.metrics_file, here.environment_file)
     folders = (here.samples, here.class_images, here.checkpoints, here.export, here.generated, here.tracking)
-    return frozenset(path.name for path in (*files, *folders, here.lock_file, here.report_file, here.outbox_file))
+    others = (here.lock_file, here.report_file, here.evaluation_file, here.outbox_file)
+    return frozenset(path.name for path in (*files, *folders, *others))
 
 
 def _record_in(line: bytes) -> Record | None:

@@ -16,6 +16,7 @@ from lorasmith.cli import (
     cache_command,
     config_commands,
     doctor_command,
+    evaluate_command,
     generate_command,
     push_command,
     train_command,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 train_command.add_to(app)
 generate_command.add_to(app)
+evaluate_command.add_to(app)
 verify_command.add_to(app)
 push_command.add_to(app)
 config_commands.add_to(app)

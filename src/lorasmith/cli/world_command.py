@@ -45,9 +45,11 @@ def write(
 ) -> None:
     """Write a concept's pictures as PNG files, each with its caption in a .txt file of the same name."""
     from lorasmith.world import find_concept, training_set, write_training_set
+    from lorasmith.world.recorded_concepts import record_concept
 
     chosen = find_concept(concept)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not an empty folder", remedy="Name a new one: pictures must not be mixed.")
     paths = write_training_set(training_set(chosen, count=count, seed=seed, regime=regime, wording=wording), folder)
+    record_concept(folder, chosen)
     say(f"{len(paths)} pictures of {chosen.name}, with captions, in {folder}")

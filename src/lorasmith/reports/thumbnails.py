@@ -14,9 +14,14 @@ def data_address(path: Path) -> str | None:
     """A `data:` address with the picture as WebP (as PNG up to 128 pixels, where WebP would smear)."""
     try:
         with Image.open(path) as picture:
-            small = picture.convert("RGB")
+            return address_of(picture)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
+
+
+def address_of(picture: Image.Image) -> str:
+    """The same of a picture in memory, which stays as it is."""
+    small = picture.convert("RGB")
     small.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
     kind = "png" if max(small.size) <= 128 else "webp"
     content = io.BytesIO()
