@@ -19,7 +19,6 @@ from lorasmith.config.base import ModelConfig
 from lorasmith.config.text import TextConfig
 from lorasmith.evaluation.any_examination import UNKNOWN_CLASS, any_examination, in_class_words
 from lorasmith.evaluation.any_scores import AnyScores, Readers
-from lorasmith.evaluation.common_scores import Space
 from lorasmith.evaluation.drawing import Brush, Easel, PictureCache, Pictures, default_picture_folder
 from lorasmith.evaluation.examination import Examination, Shot, curve_shots, shots
 from lorasmith.evaluation.features import latent_features
@@ -28,6 +27,7 @@ from lorasmith.evaluation.intervals import Estimate
 from lorasmith.evaluation.material import InstanceImages, Losses, Material
 from lorasmith.evaluation.oracle import open_oracle
 from lorasmith.evaluation.scores import CurvePoint, Evaluation, PictureRow, Score
+from lorasmith.evaluation.shared_scores import Space
 from lorasmith.evaluation.trained_readers import open_clip, open_dino
 from lorasmith.evaluation.world_examination import WorldSubject, world_examination
 from lorasmith.evaluation.world_scores import PictureReader, WorldJudge, WorldScores, true_pictures
