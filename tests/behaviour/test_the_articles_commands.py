@@ -146,3 +146,14 @@ def comparable(config: TrainConfig) -> dict[str, object]:
     for path in ("instance_images", "dataset"):
         dumped["data"].pop(path)
     return dumped
+
+
+@pytest.mark.parametrize(("epochs", "due"), [(1, (3, 6, 8)), (2, (6, 8))])
+def test_validation_epochs_are_counted_in_epochs(
+    epochs: int, due: tuple[int, ...], tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders(tmp_path, monkeypatch)
+    said = {"validation_epochs": str(epochs), "max_train_steps": "8", "train_batch_size": "2", "report_to": "none"}
+    plan = plan_run(load_config([], replaced(flags_of("article/y2k-v1"), on(tiny_base) | said)).config)
+    assert plan.steps_per_epoch == 3
+    assert plan.validation_steps == due

@@ -58,6 +58,9 @@ class ValidationConfig(Section):
     every: Annotated[int, Field(ge=0)] = 0
     """Draw and measure every so many steps; 0 means four times a run."""
 
+    every_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Draw and measure every so many epochs instead; None goes by `every`."""
+
     count: Annotated[int, Field(ge=1)] = 2
     """Pictures per prompt."""
 

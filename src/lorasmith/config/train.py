@@ -128,6 +128,13 @@ class TrainConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def validation_is_due_by_steps_or_by_epochs(self) -> Self:
+        """One of the two would be ignored."""
+        if self.validation.every and self.validation.every_epochs is not None:
+            raise ValueError("validation.every and validation.every_epochs cannot both be used; leave one out")
+        return self
+
+    @model_validator(mode="after")
     def init_words_match_the_abstractions(self) -> Self:
         """One entry of words per token abstraction, or none at all."""
         given, wanted = len(self.tokens.init), len(self.tokens.abstractions)

@@ -145,6 +145,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
     steps = planned_steps(config, facts)
     schedule = phase_schedule(config, steps)
     micro_steps = facts.micro_steps_per_epoch
+    steps_per_epoch = math.ceil(micro_steps / config.schedule.gradient_accumulation)
     return RunPlan(
         name=config.output.name or config.output.folder.name,
         base=facts.base.name,
@@ -159,7 +160,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
         repeats=config.data.repeats,
         batch_size=config.schedule.batch_size,
         gradient_accumulation=config.schedule.gradient_accumulation,
-        steps_per_epoch=math.ceil(micro_steps / config.schedule.gradient_accumulation),
+        steps_per_epoch=steps_per_epoch,
         steps=steps,
         epochs=steps * config.schedule.gradient_accumulation / micro_steps,
         pivot_step=schedule.pivot_step if config.tokens.enabled else None,
@@ -169,7 +170,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
         optimizer=_optimizer_name(config.optimizer),
         caches=_caches(config),
         checkpoint_steps=(*due_steps(config.checkpoint.every, steps), steps),
-        validation_steps=validation_steps(config, steps),
+        validation_steps=validation_steps(config, steps, steps_per_epoch=steps_per_epoch),
         memory_bytes=_memory(config, facts),
         seconds=_seconds(config, facts, steps),
         clip_skip=config.text.clip_skip,
@@ -266,11 +267,12 @@ def due_steps(every: int, steps: int) -> tuple[int, ...]:
     return tuple(range(every, steps, every)) if every else ()
 
 
-def validation_steps(config: TrainConfig, steps: int) -> tuple[int, ...]:
+def validation_steps(config: TrainConfig, steps: int, *, steps_per_epoch: int) -> tuple[int, ...]:
     """The steps after which validation is due; the last one always is."""
     if not config.validation.prompts and not config.validation.held_out:
         return ()
-    every = config.validation.every or math.ceil(steps / 4)
+    epochs = config.validation.every_epochs
+    every = config.validation.every or math.ceil(steps / 4) if epochs is None else epochs * steps_per_epoch
     return (*due_steps(every, steps), steps)
 
 
