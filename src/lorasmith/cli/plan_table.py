@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lorasmith.cli.run_view import clock_text
 from lorasmith.cli.talk import give
+from lorasmith.data.wording import shown
 from lorasmith.training.plan import PlannedAdapter, RunPlan
 
 _LABEL_WIDTH = 12
@@ -32,6 +33,10 @@ def _rows(plan: RunPlan) -> Iterator[tuple[str, str]]:
         yield "pivot", f"after step {plan.pivot_step} of {plan.steps}"
     if plan.clip_skip:
         yield "text", f"clip skip {plan.clip_skip}: read {plan.clip_skip} before the penultimate layer"
+    if plan.captions_told:
+        yield "captions", plan.captions_told
+    if plan.masks_told:
+        yield "masks", shown(plan.masks_told, limit=300)
     if plan.long_prompts_told:
         yield "prompts", plan.long_prompts_told
     for adapter in plan.adapters:

@@ -40,7 +40,51 @@ class DataConfig(Section):
 
     caption_column: str | None = None
     """Column of the data set, `metadata.jsonl` or `metadata.csv` with the captions; None takes `text`, `prompt` or
-    `caption`."""
+    `caption`. Several, separated by commas, give each picture several captions."""
+
+    caption_lines: Literal["joined", "several"] = "joined"
+    """What the lines of a `.txt` or `.caption` file are: one caption, or several of which each epoch draws one."""
+
+    caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the times a picture is seen with an empty prompt instead of its caption."""
+
+    shuffle_tags: bool = False
+    """Put a caption's tags into another order each time it is seen; those of `keep_tags` stay in front."""
+
+    keep_tags: Annotated[int, Field(ge=0)] = 0
+    """How many of a caption's first tags are neither moved nor left out."""
+
+    tag_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a caption's tags that is left out, drawn anew each time; tags with a token abstraction stay."""
+
+    tag_separator: str = ","
+    """What stands between a caption's tags."""
+
+    wildcards: bool = False
+    """Read `{red|green}` in captions as one of the two, drawn anew each time, and `__name__` as a line of `name.txt` in
+    the wildcard folder."""
+
+    wildcard_folder: Path | None = None
+    """Folder with the files of wildcards, one choice a line."""
+
+    masks: Path | None = None
+    """Folder with a mask for each picture, of the picture's name: white counts, black does not. None takes what stands
+    beside the pictures as `NAME-masklabel.png`, or in a folder `masks` among them."""
+
+    use_masks: bool = True
+    """Take the masks that are found; false trains on whole pictures."""
+
+    alpha_mask: bool = False
+    """Take the pictures' own transparency as their masks."""
+
+    mask_words: str | None = None
+    """Draw a mask, for pictures that have none, of what these words name, such as `a dog` (CLIPSeg)."""
+
+    mask_model: str = "CIDAS/clipseg-rd64-refined"
+    """CLIPSeg model for masks from words: an id of the hub or a folder."""
+
+    mask_temperature: Annotated[float, Field(gt=0)] = 1.0
+    """How soft masks from words are; below 1 they are harder."""
 
     resolution: Annotated[int, Field(ge=16, le=4096)] | None = None
     """Side of the training square in pixels (with buckets: its area); None means the base's own."""
@@ -48,8 +92,8 @@ class DataConfig(Section):
     buckets: bool = False
     """Train pictures near their own aspect ratio instead of cutting squares."""
 
-    crop: Literal["center", "random"] = "center"
-    """Where a picture is cut; `random` draws anew each epoch."""
+    crop: Literal["center", "random", "mask"] = "center"
+    """Where a picture is cut: in the middle, at random (anew each epoch) or around the middle of its mask."""
 
     flip: bool = False
     """Mirror each picture with even odds, drawn anew each epoch."""

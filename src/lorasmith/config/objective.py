@@ -19,3 +19,6 @@ class ObjectiveConfig(Section):
 
     noise_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Adds this much noise shared by a whole channel, for darker darks and brighter brights."""
+
+    unmasked_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """What the part of a picture outside of its mask counts, beside the 1 of what is inside."""

@@ -99,6 +99,17 @@ class TrainConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def masks_come_from_one_place(self) -> Self:
+        """A folder of masks and the pictures' own transparency may say different things."""
+        data = self.data
+        named = [f"data.{name}" for name in ("masks", "alpha_mask", "mask_words") if getattr(data, name)]
+        if data.masks is not None and data.alpha_mask:
+            raise ValueError("data.masks and data.alpha_mask exclude each other; keep one")
+        if named and not data.use_masks:
+            raise ValueError(f"{named[0]} has no effect with data.use_masks = false; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
     def prior_preservation_needs_a_class_prompt(self) -> Self:
         """Class images without a prompt would teach the base an empty class."""
         if self.prior is None or self.prior.class_prompt.strip():

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from lorasmith.data.cache import LatentSource
 from lorasmith.data.examples import Draw, Role
+from lorasmith.data.masks import MaskSource
 from lorasmith.data.order import BatchOrder
 from lorasmith.events import Emit, WorkDone
 from lorasmith.models.family import LatentDistribution
-from lorasmith.sizes import SizeConditioning
+from lorasmith.sizes import Size, SizeConditioning
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Batch:
     """[B, C, h, w], fp32 on the CPU."""
     weights: Tensor
     """[B] fp32: 1 for an instance image, the prior weight for a class image."""
+    masks: Tensor | None = None
+    """[B, 1, h, w] fp32 in 0…1: what each place of the latents counts; None where all of them count alike."""
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -43,10 +46,13 @@ class Batch:
 class BatchSource:
     """Batches by micro-step; the same micro-step always gives the same batch."""
 
-    def __init__(self, order: BatchOrder, latents: LatentSource, *, prior_weight: float = 1.0) -> None:
-        """`prior_weight` is what a class image's loss counts beside an instance image's 1."""
+    def __init__(
+        self, order: BatchOrder, latents: LatentSource, *, masks: MaskSource | None = None, prior_weight: float = 1.0
+    ) -> None:
+        """`prior_weight` is what a class image's loss counts beside an instance image's 1; None masks nothing."""
         self.order = order
         self._latents = latents
+        self._masks = masks
         self._prior_weight = prior_weight
 
     def batch_at(self, micro_step: int) -> Batch:
@@ -56,7 +62,9 @@ class BatchSource:
     def batch_of(self, draws: Sequence[Draw]) -> Batch:
         """The batch of some draws of one target (such as `fixed_draws` for validation)."""
         weights = [self._weight_of(draw.example.role) for draw in draws]
-        return Batch(tuple(draws), self._latents.latents_of(draws), torch.tensor(weights, dtype=torch.float32))
+        latents = self._latents.latents_of(draws)
+        masks = self._masks.weights(draws, Size(*latents.mean.shape[-2:])) if self._masks else None
+        return Batch(tuple(draws), latents, torch.tensor(weights, dtype=torch.float32), masks)
 
     def fill_cache(self, micro_steps: range, emit: Emit, *, besides: Sequence[Draw] = ()) -> None:
         """Encode every view that these micro-steps and the draws `besides` will need, so that the VAE can go."""

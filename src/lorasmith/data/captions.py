@@ -5,7 +5,7 @@ All that is wrong is collected as problems, so that a person mends it in one go.
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -23,10 +23,16 @@ _FILE_NAME = "file_name"
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and the file (with its line) that it stands in."""
+    """A caption and the file (with its line) that it stands in.
+
+    `several` are all captions, the first being `text`, where a metadata file has a list of them; `lines` those of a
+    caption file, which `text` has joined.
+    """
 
     text: str
     source: str
+    several: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def read_sidecar(picture: Path) -> tuple[Caption | None, list[Problem]]:
         text = _text_of(file)
         if isinstance(text, Problem):
             return None, [text]
-        found.append(Caption(tidy(text), file.name))
+        found.append(Caption(tidy(text), file.name, lines=_lines_of(text)))
     return agreed(picture.name, found)
 
 
@@ -88,6 +94,24 @@ def tidy(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
+def columns_named(said: str, there: Collection[str]) -> list[str]:
+    """The columns that `text, prompt` means; a name that is there as it stands is one column."""
+    return [said] if said in there else [name.strip() for name in said.split(",") if name.strip()] or [said]
+
+
+def together(captions: Sequence[Caption]) -> Caption:
+    """The captions of several columns as one picture's; empty ones are left out."""
+    said = [text for caption in captions for text in caption.several or (caption.text,) if text]
+    if not said:
+        return captions[0]
+    return Caption(said[0], captions[0].source, several=tuple(dict.fromkeys(said)) if len(set(said)) > 1 else ())
+
+
+def _lines_of(text: str) -> tuple[str, ...]:
+    lines = tuple(line for line in map(tidy, text.splitlines()) if line)
+    return lines if len(lines) > 1 else ()
+
+
 def _column_without_file(folder: Path, column: str | None) -> tuple[Problem, ...]:
     if column is None:
         return ()
@@ -100,11 +124,11 @@ def _read_file(file: Path, folder: Path, column: str | None) -> Captions:
     if isinstance(text, Problem):
         return Captions(file=file.name, problems=(text,))
     rows, problems = _split(_rows_of_csv(text) if file.suffix == ".csv" else _rows_of_jsonl(text))
-    caption_column = _caption_column(rows, column, file)
-    if problems or isinstance(caption_column, Problem):
-        wrong = [caption_column] if isinstance(caption_column, Problem) and (rows or not problems) else []
+    columns = _caption_columns(rows, column, file)
+    if problems or isinstance(columns, Problem):
+        wrong = [columns] if isinstance(columns, Problem) and (rows or not problems) else []
         return Captions(file=file.name, problems=(*problems, *wrong))
-    return _collected(rows, caption_column, folder, file)
+    return _collected(rows, columns, folder, file)
 
 
 def _text_of(file: Path) -> str | Problem:
@@ -159,28 +183,31 @@ def _rows_of_csv(text: str) -> Iterator[_Row | Problem]:
         yield Problem(f"the line is not CSV: {error}", f"{METADATA_FILES[1]}:{reader.line_num}")
 
 
-def _caption_column(rows: Sequence[_Row], column: str | None, file: Path) -> str | Problem:
+def _caption_columns(rows: Sequence[_Row], column: str | None, file: Path) -> list[str] | Problem:
     columns = list(dict.fromkeys(name for row in rows for name in row.values))
     there = f"The columns are: {listed(columns, limit=20)}." if columns else "It has no lines."
     if _FILE_NAME not in columns:
         return Problem(f"no column {_FILE_NAME!r} says which picture a line is about", shown(file), there)
     if column is not None:
-        return column if column in columns else Problem(f"there is no column {shown(column)!r}", shown(file), there)
+        wanted = columns_named(column, columns)
+        missing = [name for name in wanted if name not in columns]
+        return Problem(f"there is no column {shown(missing[0])!r}", shown(file), there) if missing else wanted
     usual = next((name for name in USUAL_COLUMNS if name in columns), None)
     if usual is None:
         what = f"none of the columns {', '.join(USUAL_COLUMNS)} holds the captions"
         return Problem(what, shown(file), f"{there} Name one with data.caption_column.")
-    return usual
+    return [usual]
 
 
-def _collected(rows: Sequence[_Row], column: str, folder: Path, file: Path) -> Captions:
+def _collected(rows: Sequence[_Row], columns: Sequence[str], folder: Path, file: Path) -> Captions:
     found: dict[str, list[Caption]] = {}
     problems: list[Problem] = []
     for row in rows:
-        picture, caption = _picture_of(row, folder), _caption_of(row, column)
-        problems.extend(one for one in (picture, caption) if isinstance(one, Problem))
-        if isinstance(picture, str) and isinstance(caption, Caption):
-            found.setdefault(picture, []).append(caption)
+        picture, captions = _picture_of(row, folder), [_caption_of(row, column) for column in columns]
+        problems.extend(one for one in (picture, *captions) if isinstance(one, Problem))
+        said = [caption for caption in captions if isinstance(caption, Caption)]
+        if isinstance(picture, str) and len(said) == len(captions):
+            found.setdefault(picture, []).append(together(said))
     by_id: dict[str, Caption] = {}
     for picture, captions in found.items():
         caption, disagreement = agreed(picture, captions)
@@ -217,6 +244,15 @@ def _caption_of(row: _Row, column: str) -> Caption | Problem:
     value = row.values.get(column)
     if value is None:
         return Caption("", row.place)
-    if not isinstance(value, str):
+    if isinstance(value, str):
+        return Caption(tidy(value), row.place)
+    texts = _texts_in(value)
+    if not texts:
         return Problem(f"the caption in column {shown(column)!r} is not text: {shown(repr(value))}", row.place)
-    return Caption(tidy(value), row.place)
+    return together([Caption(tidy(text), row.place) for text in texts])
+
+
+def _texts_in(value: object) -> list[str]:
+    """The texts of a list that has nothing else in it; none otherwise."""
+    entries = cast(list[object], value) if isinstance(value, list) else []
+    return [entry for entry in entries if isinstance(entry, str)] if all(isinstance(e, str) for e in entries) else []

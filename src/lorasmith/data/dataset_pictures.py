@@ -25,7 +25,7 @@ from filelock import FileLock
 
 from lorasmith.atomic import naming_write_failures, write_bytes, write_json
 from lorasmith.config.values import nearest
-from lorasmith.data.captions import USUAL_COLUMNS, Caption, Captions, tidy
+from lorasmith.data.captions import USUAL_COLUMNS, Caption, Captions, columns_named, tidy, together
 from lorasmith.data.dataset_rows import ColumnKind, Row, Table
 from lorasmith.data.wording import listed, shown
 from lorasmith.errors import DataError
@@ -54,15 +54,11 @@ class KeptPictures:
 
         Raises DataError when there is no such column of texts.
         """
-        chosen = _caption_column(self.columns, column)
-        if chosen is None:
+        chosen = _caption_columns(self.columns, column)
+        if not chosen:
             return Captions()
         return Captions(
-            {
-                row.file: Caption(tidy(row.texts.get(chosen) or ""), f"row {number}")
-                for number, row in enumerate(self.rows)
-            },
-            chosen,
+            {row.file: row.caption(chosen, f"row {number}") for number, row in enumerate(self.rows)}, ", ".join(chosen)
         )
 
 
@@ -71,6 +67,9 @@ class _KeptRow:
     file: str
     sha256: str
     texts: Mapping[str, str | None]
+
+    def caption(self, columns: Sequence[str], place: str) -> Caption:
+        return together([Caption(tidy(self.texts.get(column) or ""), place) for column in columns])
 
 
 def kept_pictures(folder: Path, open_table: Callable[[], Table], image_column: str | None, emit: Emit) -> KeptPictures:
@@ -143,18 +142,20 @@ def choose_image_column(columns: Mapping[str, ColumnKind], named: str | None) ->
             )
 
 
-def _caption_column(columns: Mapping[str, ColumnKind], named: str | None) -> str | None:
+def _caption_columns(columns: Mapping[str, ColumnKind], named: str | None) -> list[str]:
     if named is None:
-        return next((name for name in USUAL_COLUMNS if columns.get(name) == "text"), None)
-    _refuse_missing_column(columns, named, option="data.caption_column")
-    if columns[named] != "text":
-        texts = [name for name, kind in columns.items() if kind == "text"]
-        raise DataError(
-            f"the column {shown(named)!r} does not hold text",
-            where="data.caption_column",
-            remedy=f"Columns of text: {listed(texts, limit=20) or 'none'}.",
-        )
-    return named
+        return [name for name in USUAL_COLUMNS if columns.get(name) == "text"][:1]
+    chosen = columns_named(named, columns)
+    for name in chosen:
+        _refuse_missing_column(columns, name, option="data.caption_column")
+        if columns[name] != "text":
+            texts = [name for name, kind in columns.items() if kind == "text"]
+            raise DataError(
+                f"the column {shown(name)!r} does not hold text",
+                where="data.caption_column",
+                remedy=f"Columns of text: {listed(texts, limit=20) or 'none'}.",
+            )
+    return chosen
 
 
 def _refuse_missing_column(columns: Mapping[str, ColumnKind], named: str, *, option: str) -> None:

@@ -78,6 +78,21 @@ def decode(path: Path, *, background: str, pixel_limit: int) -> Image.Image:
     return _over(colour, _upright(_in_srgb(opened), _orientation(opened)))
 
 
+def alpha_of(path: Path, *, pixel_limit: int) -> Image.Image | None:
+    """How opaque the picture in `path` is, upright and in 8 bits of grey; None where it cannot be transparent.
+
+    Raises as `decode` does.
+    """
+    data = _bytes_of(path)
+    with _refusing_damage(path, data):
+        opened = _opened(data, path=path, pixel_limit=pixel_limit)
+        opened.load()
+    picture = _in_eight_bits(opened)
+    if picture.mode not in ("LA", "RGBA"):
+        return None
+    return _upright(picture.getchannel("A"), _orientation(opened))
+
+
 def probe(path: Path, *, pixel_limit: int) -> Size:
     """The upright size of the picture in `path`, which has been decoded once to the end; raises as `decode` does."""
     picture = decode(path, background="white", pixel_limit=pixel_limit)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
+from lorasmith.data.wildcards import Wording
 from lorasmith.sizes import Corner, Size, SizeConditioning
 
 
@@ -15,8 +17,26 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
+class Mask:
+    """What of a picture counts: a grey picture in `path`, or the picture's own alpha channel.
+
+    `content` is the hash of all that decides it, `centre` its centre of mass, as shares of the upright picture's height
+    and width.
+    """
+
+    path: Path
+    kind: Literal["file", "alpha"]
+    content: str
+    centre: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Example:
-    """A readable picture and its caption. `id` is its path inside its folder, `content` the hash of its bytes."""
+    """A readable picture and its caption. `id` is its path inside its folder, `content` the hash of its bytes.
+
+    `caption` can be shown as it stands; `wordings` are all the captions the picture has, with their choices, where they
+    are more than that one.
+    """
 
     id: str
     path: Path
@@ -25,6 +45,11 @@ class Example:
     size: Size
     """Upright size (EXIF orientation applied), in pixels."""
     content: str
+    wordings: tuple[Wording, ...] = ()
+    lines: tuple[str, ...] = ()
+    """The lines of a caption file that has several, which `caption` has joined."""
+    mask: Mask | None = None
+    """None: the whole picture counts."""
 
 
 @dataclass(frozen=True)

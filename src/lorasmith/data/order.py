@@ -10,6 +10,7 @@ from itertools import islice
 
 from lorasmith import rng
 from lorasmith.data.buckets import assign
+from lorasmith.data.caption_variants import AS_WRITTEN, CaptionOptions, caption_of
 from lorasmith.data.examples import Draw, Example, Role
 from lorasmith.data.views import AS_IT_IS, ViewSettings, view_of
 from lorasmith.errors import ConfigError, DataError
@@ -27,6 +28,8 @@ class OrderSettings:
     views: ViewSettings
     class_captions: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the twin of an instance image says, by the image's caption; without any there are no twins."""
+    captions: CaptionOptions = AS_WRITTEN
+    """What is drawn of instance images' captions."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,12 @@ class BatchOrder:
         start = batch * self.settings.batch_size
         places = range(start, start + self.settings.batch_size)
         instance = [self._instance_draw(seen, at, epoch, target) for at in places]
-        return (*instance, *self._twins(instance), *self._class_draws(micro_step, target))
+        twins = self._twins(instance)
+        return (*map(self._worded, instance), *twins, *self._class_draws(micro_step, target))
+
+    def captions_at(self, micro_step: int) -> tuple[str, ...]:
+        """What the micro-step's captions say."""
+        return tuple(draw.example.caption for draw in self.draws_at(micro_step))
 
     def _batches_of(self, target: Size) -> int:
         return -(-len(self._buckets[target]) * self.settings.repeats // self.settings.batch_size)
@@ -89,8 +97,14 @@ class BatchOrder:
         copy = seen[place].copy + lap * self.settings.repeats
         return self._draw(seen[place].example, epoch, copy, target)
 
+    def _worded(self, draw: Draw) -> Draw:
+        caption = caption_of(draw.example, self.settings.captions, epoch=draw.epoch, copy=draw.copy)
+        return (
+            draw if caption == draw.example.caption else replace(draw, example=replace(draw.example, caption=caption))
+        )
+
     def _twins(self, instance: Sequence[Draw]) -> list[Draw]:
-        """The same views under class captions."""
+        """The same views under class captions, which follow the captions as they are written."""
         captions = self.settings.class_captions
         return [_twin(draw, captions[draw.example.caption]) for draw in instance] if captions else []
 
@@ -120,10 +134,12 @@ def _twin(draw: Draw, caption: str) -> Draw:
     return replace(draw, example=replace(draw.example, caption=caption, role=Role.CLASS))
 
 
-def fixed_draws(examples: Sequence[Example], targets: Sequence[Size]) -> tuple[Draw, ...]:
+def fixed_draws(
+    examples: Sequence[Example], targets: Sequence[Size], views: ViewSettings = AS_IT_IS
+) -> tuple[Draw, ...]:
     """Each example once as it is: the middle, not mirrored; each cut to its own target (for validation)."""
     return tuple(
-        Draw(one, 0, 0, view_of(one, assign(one.size, targets), settings=AS_IT_IS, epoch=0, copy=0)) for one in examples
+        Draw(one, 0, 0, view_of(one, assign(one.size, targets), settings=views, epoch=0, copy=0)) for one in examples
     )
 
 

@@ -21,6 +21,8 @@ from lorasmith.data.captions import (
 )
 from lorasmith.data.decode import colour_of, content_of, looks_like_a_picture, probe
 from lorasmith.data.examples import BrokenPicture, Example, Role
+from lorasmith.data.mask_names import MASK_FOLDER, is_called_a_mask
+from lorasmith.data.wildcards import Wording
 from lorasmith.data.wording import counted, listed, shown
 from lorasmith.errors import DataError, Problem
 from lorasmith.sizes import Size
@@ -54,7 +56,7 @@ class _Listing:
 class _Chosen:
     """The captions that pictures get, by id, with what has to be said about them."""
 
-    by_id: dict[str, str]
+    by_id: dict[str, Caption]
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
 
@@ -118,7 +120,7 @@ def _refuse_missing(folder: Path) -> None:
 
 
 def _listed_files(folder: Path, metadata: Captions) -> _Listing:
-    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    visible = sorted(path for path in folder.iterdir() if not _is_out_of_sight(path))
     pictures = {path.name: path for path in visible if _calls_itself_a_picture(path)}
     pictures |= {id: folder / id for id in metadata.by_id}
     files = [path for path in visible if not path.is_dir() and path.name not in pictures]
@@ -127,6 +129,11 @@ def _listed_files(folder: Path, metadata: Captions) -> _Listing:
     return _Listing(
         dict(sorted(pictures.items())), tuple(others), tuple(path.name for path in visible if path.is_dir())
     )
+
+
+def _is_out_of_sight(path: Path) -> bool:
+    """Hidden files, and masks: a mask that was learnt as a picture would be nothing but white shapes."""
+    return path.name.startswith(".") or is_called_a_mask(path) or (path.is_dir() and path.name == MASK_FOLDER)
 
 
 def _calls_itself_a_picture(path: Path) -> bool:
@@ -160,7 +167,8 @@ def _choose_captions(listing: _Listing, metadata: Captions, prompt: str | None) 
     bare = [id for id, caption in found.items() if caption is None]
     if prompt is None or not prompt.strip():
         problems += _without_any_text(empty, bare) if not problems else []
-    by_id = {id: caption.text if caption and caption.text else (prompt or "").strip() for id, caption in found.items()}
+    for_all = Caption((prompt or "").strip(), "data.instance_prompt")
+    by_id = {id: caption if caption and caption.text else for_all for id, caption in found.items()}
     return _Chosen(by_id, _notes_on_prompt(empty, bare, len(found)), tuple(problems))
 
 
@@ -199,7 +207,10 @@ def _probe_all(
         except DataError as error:
             broken.append(BrokenPicture(path, error.problems[0].what))
         else:
-            examples.append(Example(id, path, chosen.by_id[id], role, size, content_of(path)))
+            caption = chosen.by_id[id]
+            wordings = tuple(Wording((text,)) for text in caption.several)
+            example = Example(id, path, caption.text, role, size, content_of(path), wordings, caption.lines)
+            examples.append(example)
     return tuple(examples), tuple(broken)
 
 

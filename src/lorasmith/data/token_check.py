@@ -1,16 +1,21 @@
 """Owns whether captions name what is learnt; a caption without a token abstraction teaches the new tokens nothing."""
 
-import re
 from collections.abc import Sequence
 
+from lorasmith.data.caption_variants import without_words
 from lorasmith.data.examples import Example
+from lorasmith.data.token_words import holds_any, whole_word
 from lorasmith.data.wording import counted, listed, shown
 from lorasmith.errors import DataError
 
 
 def captions_missing_token(examples: Sequence[Example], abstractions: Sequence[str]) -> list[Example]:
-    """The examples whose captions hold none of the abstractions as a whole word in the same case."""
-    return [example for example in examples if not any(_holds(example.caption, word) for word in abstractions)]
+    """The examples that have a caption, or a wording of one, with none of the abstractions as a whole word."""
+    return [
+        example
+        for example in examples
+        if not all(holds_any(caption, abstractions) for caption in without_words(example, abstractions))
+    ]
 
 
 def refuse_captions_without_token(examples: Sequence[Example], abstractions: Sequence[str]) -> None:
@@ -28,21 +33,13 @@ def refuse_captions_without_token(examples: Sequence[Example], abstractions: Seq
 
 
 def _other_case(missing: Sequence[Example], abstractions: Sequence[str]) -> str:
-    held = [(one, word) for one in missing for word in abstractions if _holds(one.caption, word, re.IGNORECASE)]
-    if not held:
+    found = [
+        (match.group(), word)
+        for one in missing
+        for word in abstractions
+        if (match := whole_word(word, any_case=True).search(one.caption)) and match.group() != word
+    ]
+    if not found:
         return ""
-    example, word = held[0]
-    found = _whole_word(word, re.IGNORECASE).search(example.caption)
-    assert found is not None, "the caption was chosen for holding it"
-    return (
-        f" {counted(len(held), 'caption')} of these in another case ({shown(found.group())} instead of {shown(word)})"
-    )
-
-
-def _holds(caption: str, word: str, flags: re.RegexFlag = re.NOFLAG) -> bool:
-    return _whole_word(word, flags).search(caption) is not None
-
-
-def _whole_word(word: str, flags: re.RegexFlag) -> re.Pattern[str]:
-    """Neither inside of a longer word nor the beginning of one: TOK is not in TOK2."""
-    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", flags)
+    said, word = found[0]
+    return f" {counted(len(found), 'caption')} of these in another case ({shown(said)} instead of {shown(word)})"

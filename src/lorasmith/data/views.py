@@ -15,7 +15,7 @@ from lorasmith.config.data import Interpolation
 from lorasmith.data.examples import Example, View
 from lorasmith.sizes import Corner, Size
 
-Crop = Literal["center", "random"]
+Crop = Literal["center", "random", "mask"]
 
 _FILTERS: dict[Interpolation, Image.Resampling] = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -38,11 +38,19 @@ class ViewSettings:
     @property
     def are_few(self) -> bool:
         """Whether a picture has so few views (one, or two with flips) that encoding each once pays."""
-        return self.crop == "center"
+        return has_few_views(self.crop)
+
+
+def has_few_views(crop: Crop) -> bool:
+    """Whether pictures are cut at the same place in each epoch."""
+    return crop != "random"
 
 
 AS_IT_IS = ViewSettings(crop="center", flip=False, seed=0)
 """The one view that is never drawn: the middle, not mirrored. Validation looks at pictures so."""
+
+AROUND_MASKS = ViewSettings(crop="mask", flip=False, seed=0)
+"""The same around the middle of each picture's mask."""
 
 
 def view_of(example: Example, target: Size, *, settings: ViewSettings, epoch: int, copy: int) -> View:
@@ -56,6 +64,8 @@ def view_of(example: Example, target: Size, *, settings: ViewSettings, epoch: in
             draw = rng.python_random(settings.seed, "crop", epoch, example.id, copy)
             free = Size(resized.height - target.height, resized.width - target.width)
             corner = Corner(draw.randint(0, free.height), draw.randint(0, free.width))
+        case "mask":
+            corner = _around_mask(example, resized, target, flip=flip)
         case _:
             assert_never(settings.crop)
     return View(example.size, resized, corner, target, flip)
@@ -78,11 +88,19 @@ def resize(picture: Image.Image, view: View, interpolation: Interpolation) -> Im
 
 def cut(resized: Image.Image, view: View) -> Tensor:
     """The view's part of the resized picture, mirrored first if it says so: [3, H, W] fp32 in −1…1."""
+    values = np.asarray(_part(resized, view), dtype=np.float32) / 127.5 - 1.0
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+
+
+def cut_grey(resized: Image.Image, view: View) -> Tensor:
+    """The same part of a resized grey picture, such as a mask: [H, W] fp32 in 0…1."""
+    return torch.from_numpy(np.asarray(_part(resized, view), dtype=np.float32) / 255)
+
+
+def _part(resized: Image.Image, view: View) -> Image.Image:
     mirrored = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else resized
     top, left = view.crop_top_left
-    part = mirrored.crop((left, top, left + view.target.width, top + view.target.height))
-    values = np.asarray(part, dtype=np.float32) / 127.5 - 1.0
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+    return mirrored.crop((left, top, left + view.target.width, top + view.target.height))
 
 
 def render(picture: Image.Image, view: View, interpolation: Interpolation) -> Tensor:
@@ -93,3 +111,14 @@ def render(picture: Image.Image, view: View, interpolation: Interpolation) -> Te
 def _centre(resized: Size, target: Size) -> Corner:
     """Halves round to even, as torchvision's centre crop does."""
     return Corner(round((resized.height - target.height) / 2), round((resized.width - target.width) / 2))
+
+
+def _around_mask(example: Example, resized: Size, target: Size, *, flip: bool) -> Corner:
+    """As near to the mask's centre of mass as the picture's edges allow; the middle where there is no mask."""
+    if example.mask is None:
+        return _centre(resized, target)
+    down, right = example.mask.centre
+    right = 1 - right if flip else right
+    top = round(down * resized.height - target.height / 2)
+    left = round(right * resized.width - target.width / 2)
+    return Corner(min(max(top, 0), resized.height - target.height), min(max(left, 0), resized.width - target.width))

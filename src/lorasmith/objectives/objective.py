@@ -44,7 +44,21 @@ class Objective(ABC):
         """Noise [B, C, h, w] from unit noise and one unit draw per example and channel [B, C, 1, 1]."""
         return unit_noise + self.noise_offset * offsets
 
-    def losses(self, prediction: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
-        """One weighted fp32 mean squared error per example [B]."""
-        errors = (prediction.float() - target.float()).square().flatten(1).mean(1)
-        return errors * self.weights(timesteps)
+    def losses(self, prediction: Tensor, target: Tensor, timesteps: Tensor, masks: Tensor | None = None) -> Tensor:
+        """One weighted fp32 mean squared error per example [B]; over `masks` [B, 1, h, w] where there are any."""
+        errors = (prediction.float() - target.float()).square()
+        return mean_over(errors, masks) * self.weights(timesteps)
+
+
+def mean_over(errors: Tensor, masks: Tensor | None) -> Tensor:
+    """The mean of errors [B, C, h, w] per example [B], each place counting what `masks` [B, 1, h, w] say.
+
+    Divided by what the mask adds up to, and not by the picture's area: a small subject teaches as fast as a large one.
+    Less than one whole place is not blown up: a crop with nothing but a mask's soft edge teaches little, one without it
+    nothing.
+    """
+    if masks is None:
+        return errors.flatten(1).mean(1)
+    masks = masks.to(errors.device, errors.dtype)
+    places = masks.flatten(1).sum(1).clamp(min=1.0)
+    return (errors * masks).flatten(1).sum(1) / (places * errors.shape[1])

@@ -8,9 +8,11 @@ from pathlib import Path
 from lorasmith.config.data import DataConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.buckets import targets_of
+from lorasmith.data.caption_variants import CaptionOptions, read_variants
 from lorasmith.data.dataset import dataset_pictures, pinned_revision, plain_folder
 from lorasmith.data.decode import colour_of
 from lorasmith.data.examples import Example, Role
+from lorasmith.data.masks import Masked, MaskOptions, with_masks
 from lorasmith.data.order import BatchOrder, OrderSettings, held_out
 from lorasmith.data.read import Reading, read_captioned, read_examples, refuse_or_leave_out
 from lorasmith.data.token_check import refuse_captions_without_token
@@ -31,8 +33,9 @@ def instance_images(config: TrainConfig, emit: Emit) -> tuple[Example, ...]:
     examples = refuse_or_leave_out(reading, config.data.broken_pictures, _named(config))
     for broken in reading.broken:
         emit(Notice(f"left out {broken.path.name}: {broken.reason}"))
+    examples = _with_variants(config.data, examples)
     _check_captions(config, examples)
-    return examples
+    return _with_masks(config.data, examples, emit)
 
 
 def with_pinned_dataset(config: TrainConfig) -> TrainConfig:
@@ -87,6 +90,21 @@ def order_settings(config: TrainConfig, resolution: int) -> OrderSettings:
         repeats=config.data.repeats,
         targets=targets_of(resolution, buckets=config.data.buckets),
         views=ViewSettings(config.data.crop, config.data.flip, config.runtime.seed),
+        captions=caption_options(config),
+    )
+
+
+def caption_options(config: TrainConfig) -> CaptionOptions:
+    """What the config wants drawn of captions."""
+    data = config.data
+    return CaptionOptions(
+        seed=config.runtime.seed,
+        dropout=data.caption_dropout,
+        shuffle_tags=data.shuffle_tags,
+        keep_tags=data.keep_tags,
+        tag_dropout=data.tag_dropout,
+        separator=data.tag_separator,
+        kept_words=config.tokens.abstractions if config.tokens.enabled else (),
     )
 
 
@@ -151,6 +169,30 @@ def _said_in(option: str) -> Generator[None]:
         yield
     except DataError as error:
         raise DataError.of([replace(problem, where=problem.where or option) for problem in error.problems]) from error
+
+
+def _with_variants(data: DataConfig, examples: Sequence[Example]) -> tuple[Example, ...]:
+    """All captions of each picture, and one of them that can be shown."""
+    folder = data.wildcard_folder.expanduser() if data.wildcard_folder else None
+    lines = data.caption_lines == "several"
+    return tuple(read_variants(examples, lines=lines, wildcards=data.wildcards, folder=folder))
+
+
+def _with_masks(data: DataConfig, examples: Sequence[Example], emit: Emit) -> tuple[Example, ...]:
+    """The examples with the masks there are; those from words are drawn when the run starts."""
+    masked = Masked(tuple(examples), ())
+    if data.use_masks:
+        folder = data.masks.expanduser() if data.masks else None
+        masked = with_masks(examples, MaskOptions(folder, data.alpha_mask, data.pixel_limit))
+    for note in masked.notes:
+        emit(Notice(note))
+    if data.crop == "mask" and data.mask_words is None and not any(one.mask for one in masked.examples):
+        raise DataError(
+            "pictures are to be cut around their masks, and none has a mask",
+            where="data.crop",
+            remedy="Add masks (data.masks, data.alpha_mask, data.mask_words), or cut them at the center.",
+        )
+    return masked.examples
 
 
 def _check_captions(config: TrainConfig, examples: Sequence[Example]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from lorasmith.config.train import TrainConfig
+from lorasmith.data.caption_variants import longest_captions, possible_captions
 from lorasmith.data.class_images import class_images as class_image_files
 from lorasmith.data.examples import Example
 from lorasmith.data.wording import shown
@@ -27,13 +28,14 @@ from lorasmith.sizes import Size
 from lorasmith.tokens.attach import add_to_tokenizer
 from lorasmith.tracking.choice import trackers_of
 from lorasmith.training.assemble import vocabulary_of
-from lorasmith.training.plan import BaseFacts, Facts, PromptFacts, RunPlan, make_plan
+from lorasmith.training.plan import BaseFacts, CaptionFacts, Facts, MaskFacts, PromptFacts, RunPlan, make_plan
 from lorasmith.training.precision import Precision, resolve_device, resolve_precision
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Kept activations against the outputs of all leaf modules; 1.3 matches what SDXL takes at 1024 px in bf16.
 _KEPT = 1.3
 _SHARE_OF_PEAK = 0.25
+_MANY = 10**9
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,20 @@ def gather_facts(config: TrainConfig, instance: tuple[Example, ...], base_folder
         precision=precision.name,
         device_flops=measured_flops(device, precision) * _SHARE_OF_PEAK,
         prompts=_prompt_facts(config, instance, base_folder),
+        captions=_caption_facts(config, sets.training),
+        masks=_mask_facts(config, sets.training),
     )
+
+
+def _caption_facts(config: TrainConfig, examples: tuple[Example, ...]) -> CaptionFacts:
+    options = pictures.caption_options(config)
+    possible = sum(possible_captions(one, options) for one in examples)
+    return CaptionFacts(sum(max(1, len(one.wordings)) for one in examples), min(_MANY, possible))
+
+
+def _mask_facts(config: TrainConfig, examples: tuple[Example, ...]) -> MaskFacts:
+    masked = sum(one.mask is not None for one in examples)
+    return MaskFacts(masked, len(examples) - masked if config.data.mask_words else 0)
 
 
 def _prompt_facts(config: TrainConfig, instance: tuple[Example, ...], base_folder: Path) -> PromptFacts:
@@ -111,7 +126,8 @@ def _prompt_facts(config: TrainConfig, instance: tuple[Example, ...], base_folde
     add_to_tokenizer(tokenizer, vocabulary.tokens, rows_in_table=len(tokenizer))
     class_prompts = (config.prior.class_prompt,) if config.prior and config.prior.class_images_used else ()
     twins = pictures.class_captions(config, instance).values()
-    captions = dict.fromkeys([*(one.caption for one in instance), *class_prompts, *twins, *config.validation.prompts])
+    longest = [caption for one in instance for caption in longest_captions(one)]
+    captions = dict.fromkeys([*longest, *class_prompts, *twins, *config.validation.prompts])
     found = [(caption, long_prompt(tokenizer, vocabulary.expand(caption))) for caption in captions]
     long = [replace(one, prompt=shown(text), unread_text=shown(one.unread_text)) for text, one in found if one]
     books = [one for one in long if one.chunks > MOST_CHUNKS]

@@ -10,6 +10,7 @@ from lorasmith.config.train import TrainConfig
 from lorasmith.data.buckets import targets_of
 from lorasmith.data.examples import Draw, Example
 from lorasmith.data.order import fixed_draws
+from lorasmith.data.views import AROUND_MASKS, AS_IT_IS, has_few_views
 from lorasmith.data.wording import counted
 from lorasmith.events import Emit, Notice
 from lorasmith.inference.pipeline import pipeline_from_components
@@ -17,6 +18,7 @@ from lorasmith.models.sdxl.components import open_components
 from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs import pictures
+from lorasmith.runs.masks import with_masks_from_words
 from lorasmith.runs.plan import Survey, class_image_folder
 from lorasmith.runs.sampling import ValidationSampler, draw_class_images
 from lorasmith.sizes import Size
@@ -51,9 +53,11 @@ def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit
     pipeline = pipeline_from_components(components, device=device)
     size = Size(surveyed.resolution, surveyed.resolution)
     class_examples = _class_images(config, pipeline, size, emit)
-    sets = pictures.deal(config, surveyed.instance, class_examples, surveyed.resolution)
+    instance = with_masks_from_words(config, surveyed.instance, device, emit)
+    sets = pictures.deal(config, instance, class_examples, surveyed.resolution)
     training = assemble(config, family, sets, steps=surveyed.plan.steps, precision=precision)
-    fixed = fixed_draws(sets.held_out, targets_of(surveyed.resolution, buckets=config.data.buckets))
+    targets = targets_of(surveyed.resolution, buckets=config.data.buckets)
+    fixed = fixed_draws(sets.held_out, targets, AROUND_MASKS if config.data.crop == "mask" else AS_IT_IS)
     _tell_of_long_prompts(surveyed.plan, emit)
     _encode_pictures(config, training, fixed, emit)
     sampler = ValidationSampler(
@@ -96,7 +100,7 @@ def _tell_of_long_prompts(plan: RunPlan, emit: Emit) -> None:
 
 def _encode_pictures(config: TrainConfig, training: Training, besides: tuple[Draw, ...], emit: Emit) -> None:
     """Encode every view the run will see, where there are few, and let the VAE go if nothing will be drawn."""
-    if not (config.data.cache_latents and config.data.crop == "center"):
+    if not (config.data.cache_latents and has_few_views(config.data.crop)):
         return
     micro_steps = range(training.phases.total_steps * training.gradient_accumulation)
     training.batches.fill_cache(micro_steps, emit, besides=besides)

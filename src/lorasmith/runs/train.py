@@ -108,7 +108,8 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
 
 def _absolute_data(data: DataConfig) -> dict[str, object]:
     changed: dict[str, object] = {
-        name: _absolute(getattr(data, name)) for name in ("instance_images", "download_folder", "cache_folder")
+        name: _absolute(getattr(data, name))
+        for name in ("instance_images", "download_folder", "cache_folder", "wildcard_folder", "masks")
     }
     if data.dataset is not None and is_local(data):
         changed["dataset"] = str(_absolute(Path(data.dataset)))

@@ -13,9 +13,12 @@ from lorasmith.config.optimizer import AdamWConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.batches import BatchSource
 from lorasmith.data.cache import LatentCache, LatentSource, Rendering, default_cache_folder
+from lorasmith.data.caption_variants import possible_captions
 from lorasmith.data.examples import Example
+from lorasmith.data.masks import MaskSource
 from lorasmith.data.order import BatchOrder
 from lorasmith.data.pictures import Pictures
+from lorasmith.data.views import has_few_views
 from lorasmith.models.family import DiffusionFamily
 from lorasmith.objectives.choice import objective_for
 from lorasmith.optim.lr_schedule import RateSchedule
@@ -53,10 +56,13 @@ def assemble(
     """A run before its first step. The base is changed in place: adapters and new tokens are attached to it."""
     seed = config.runtime.seed
     facts = resume_facts(config, family, pictures.all)
-    batches = BatchSource(pictures.order, latent_source(config, family), prior_weight=prior_weight(config))
+    latents, masks = latent_source(config, family), mask_source(config)
+    batches = BatchSource(pictures.order, latents, masks=masks, prior_weight=prior_weight(config))
     vocabulary = vocabulary_of(config)
     class_captions = tuple(dict.fromkeys(pictures.order.settings.class_captions.values()))
     teacher = _teacher(family, class_captions, precision)
+    captions_vary = any(possible_captions(one, pictures.order.settings.captions) > 1 for one in pictures.training)
+    fixed = (*pictures.held_out, *pictures.class_images) if captions_vary else pictures.all
     new_tokens = _new_tokens(config, family, vocabulary)
     parts = _parts(config, family, new_tokens)
     return Training(
@@ -64,7 +70,7 @@ def assemble(
         objective=objective_for(family.noise_schedule, config.objective),
         teacher=teacher,
         batches=batches,
-        prompts=PromptBook(family, vocabulary),
+        prompts=PromptBook(family, vocabulary, forgets=captions_vary),
         parts=parts,
         new_tokens=new_tokens,
         phases=phase_schedule(config, steps),
@@ -75,9 +81,10 @@ def assemble(
         max_grad_norm=config.runtime.max_grad_norm,
         keep_norm=config.tokens.keep_norm,
         adapter_dropout=config.adapter.dropout,
-        captions=tuple(dict.fromkeys([*(example.caption for example in pictures.all), *class_captions])),
+        captions=tuple(dict.fromkeys([*(example.caption for example in fixed), *class_captions])),
         instance_captions=tuple(example.caption for example in pictures.training),
         facts=facts,
+        captions_vary=captions_vary,
         scaler=precision.gradient_scaler(),
     )
 
@@ -105,13 +112,22 @@ def prior_weight(config: TrainConfig) -> float:
 def latent_source(config: TrainConfig, family: DiffusionFamily) -> LatentSource:
     """How the run's pictures become latents: cached unless every draw cuts them anew."""
     rendering = Rendering(config.data.interpolation, config.data.background)
-    keeps = config.data.cache_latents and config.data.crop == "center"
+    keeps = config.data.cache_latents and has_few_views(config.data.crop)
     return LatentSource(
         pixels=Pictures(rendering, pixel_limit=config.data.pixel_limit).pixels,
         encode=family.encode_pictures,
         rendering=rendering,
         encoder_fingerprint=family.fingerprint("vae"),
         cache=LatentCache(cache_folder(config)) if keeps else None,
+    )
+
+
+def mask_source(config: TrainConfig) -> MaskSource:
+    """What the run's masks come to."""
+    return MaskSource(
+        config.data.interpolation,
+        pixel_limit=config.data.pixel_limit,
+        unmasked_weight=config.objective.unmasked_weight,
     )
 
 

@@ -29,6 +29,9 @@ from lorasmith.training.step import StepLoss, draw_chance, places_of, training_s
 from lorasmith.training.teacher import Teacher
 from lorasmith.training.timestep_buckets import ExampleLosses, losses_by_bucket
 
+CAPTIONS_AHEAD = 256
+"""How many captions that are drawn anew are encoded ahead, once the text encoders have left the device."""
+
 
 class Validation(Protocol):
     """What is drawn and measured while a run goes on."""
@@ -58,27 +61,55 @@ class Training:
     keep_norm: bool
     adapter_dropout: float
     captions: tuple[str, ...]
-    """Every caption of the run, class prompt included."""
+    """Every caption of the run that is not drawn anew, class prompt included."""
     instance_captions: tuple[str, ...]
     """One for each instance image that is trained on."""
     facts: dict[str, str]
+    captions_vary: bool = False
+    """Whether instance images are seen with other wordings than those in `captions`."""
     step: int = 0
     scaler: GradScaler | None = None
     _phase: Phase | None = field(default=None, init=False)
+    _stretch: range | None = field(default=None, init=False)
 
     def enter_phase(self) -> Phase | None:
         """Apply the phase of the coming step; the new phase if it changed."""
         phase = self.phases.phase_at(self.step)
-        if phase == self._phase:
-            return None
-        self._phase = phase
-        for name, part in self.parts.items():
-            part.set_trainable(trainable=name in phase.trains)
+        changed = phase != self._phase
+        if changed:
+            self._phase = phase
+            self._stretch = None
+            for name, part in self.parts.items():
+                part.set_trainable(trainable=name in phase.trains)
         if not phase.trains_text:
-            with self.precision.autocast():
-                self.prompts.keep_all(self.captions, phase)
-            self.family.release_text_encoders()
-        return phase
+            self._read_ahead(phase)
+        return phase if changed else None
+
+    def _read_ahead(self, phase: Phase) -> None:
+        """Encode the run's captions once; those that are drawn anew, a stretch of steps at a time."""
+        stretch = self._stretch_of(self.step)
+        if stretch == self._stretch:
+            return
+        self._stretch = stretch
+        with self.precision.autocast():
+            self.prompts.keep_only([*self.captions, *self._captions_in(stretch)], phase)
+
+    def _stretch_of(self, step: int) -> range:
+        """The steps around this one whose captions are kept together, counted from the run's first."""
+        if not self.captions_vary:
+            return range(self.phases.total_steps)
+        in_a_step = self.batches.order.settings.batch_size * self.gradient_accumulation
+        length = max(1, CAPTIONS_AHEAD // in_a_step)
+        first = step // length * length
+        return range(first, min(first + length, self.phases.total_steps))
+
+    def _captions_in(self, stretch: range) -> list[str]:
+        """What the captions of these steps say, those that are over left out."""
+        if not self.captions_vary:
+            return []
+        passes = self.gradient_accumulation
+        micro_steps = range(max(self.step, stretch.start) * passes, stretch.stop * passes)
+        return list(dict.fromkeys(text for at in micro_steps for text in self.batches.order.captions_at(at)))
 
     @property
     def phase(self) -> Phase:

@@ -73,6 +73,22 @@ class PromptFacts:
 
 
 @dataclass(frozen=True)
+class CaptionFacts:
+    """How many captions the pictures trained on have, and as how many different ones they may be seen."""
+
+    written: int
+    possible: int
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """How many pictures trained on have a mask, and how many are to get one from words when the run starts."""
+
+    masked: int
+    from_words: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the plan depends on besides the config: pictures, base and machine."""
 
@@ -87,6 +103,8 @@ class Facts:
     precision: str
     device_flops: float
     prompts: PromptFacts
+    captions: CaptionFacts
+    masks: MaskFacts
 
 
 @dataclass(frozen=True)
@@ -134,6 +152,12 @@ class RunPlan:
     long_prompts_are: LongPrompts
     long_prompts_told: str
     """How many they are and what becomes of them, in words; empty when there are none."""
+    caption_variants: int
+    """As how many different captions the pictures may be seen in the run, at most."""
+    captions_told: str
+    """What is drawn of captions, in words; empty when nothing is."""
+    masks_told: str
+    """What counts of the pictures, in words; empty when all of all of them does."""
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain data."""
@@ -177,6 +201,9 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
         long_prompts=facts.prompts.long,
         long_prompts_are=config.text.long_prompts,
         long_prompts_told=_told_of_long_prompts(config, facts.prompts),
+        caption_variants=_caption_variants(config, facts, steps),
+        captions_told=_told_of_captions(config, facts, steps),
+        masks_told=_told_of_masks(config, facts),
     )
 
 
@@ -295,6 +322,8 @@ def _caches(config: TrainConfig) -> tuple[str, ...]:
         latents = f"latents: on disk, by content{', both mirrored and not' if config.data.flip else ''}"
     if config.adapter.text_encoders:
         prompts = "prompts: encoded at each step while the text encoders' adapters train"
+    elif _draws_captions(config):
+        prompts = "prompts: drawn anew, encoded a stretch ahead once nothing changes them"
     elif config.tokens.enabled:
         prompts = "prompts: with new tokens encoded at each step before the pivot, all kept after it"
     else:
@@ -312,6 +341,36 @@ def _told_of_long_prompts(config: TrainConfig, prompts: PromptFacts) -> str:
             return f"{told} and are cut: {unread} tokens are not read (text.long_prompts = chunks reads them)"
         case "chunks":
             return f"{told} and are read in chunks, up to {max(one.chunks for one in prompts.long)} of them"
+
+
+def _draws_captions(config: TrainConfig) -> bool:
+    data = config.data
+    return data.caption_dropout > 0 or data.tag_dropout > 0 or data.shuffle_tags or data.wildcards
+
+
+def _caption_variants(config: TrainConfig, facts: Facts, steps: int) -> int:
+    if facts.captions.possible <= facts.captions.written:
+        return facts.captions.possible
+    seen = steps * config.schedule.gradient_accumulation * config.schedule.batch_size
+    return min(facts.captions.possible, seen)
+
+
+def _told_of_captions(config: TrainConfig, facts: Facts, steps: int) -> str:
+    if facts.captions.possible == facts.instance_images:
+        return ""
+    written, dropped = facts.captions.written, config.data.caption_dropout
+    captions = f"{written} captions of {facts.instance_images} pictures"
+    seen = f"seen as up to {_caption_variants(config, facts, steps):,} different ones"
+    return f"{captions}, {seen}{f', {dropped:.0%} of the times as an empty one' if dropped else ''}"
+
+
+def _told_of_masks(config: TrainConfig, facts: Facts) -> str:
+    masks = facts.masks
+    if not masks.masked and not masks.from_words:
+        return ""
+    outside = f"what is outside counts {config.objective.unmasked_weight:g}"
+    words = f", {masks.from_words} more from the words {config.data.mask_words!r}" if masks.from_words else ""
+    return f"{masks.masked} of {facts.instance_images} pictures{words}; {outside}"
 
 
 def _optimizer_name(optimizer: OptimizerConfig) -> str:

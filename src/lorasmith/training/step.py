@@ -56,7 +56,7 @@ def training_step(
     given = DenoiserInput(noisy_latents, objective.times(draws.timesteps), conditioning)
     prediction = family.predict(given.noisy_latents, given.times, given.conditioning)
     target = teacher.target(batch, given, objective.target(latents, noise, draws.timesteps))
-    losses = objective.losses(prediction, target, draws.timesteps)
+    losses = objective.losses(prediction, target, draws.timesteps, batch.masks)
     return reduce_losses(losses, batch)
 
 

@@ -1,0 +1,69 @@
+"""Owns opening the networks that look at pictures, by id or path; runs no code that comes with a model."""
+# transformers is typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
+
+import json
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers.utils import logging as transformers_logging
+
+from lorasmith.data.wording import shown
+from lorasmith.errors import DataError
+from lorasmith.models.hub_files import HubRepository, fetch, looks_like_hub_id
+
+_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+_TROUBLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
+"""What transformers raises where files are missing, are another model's, or are damaged."""
+
+
+def folder_of(model: str, where: str) -> Path:
+    """The model's folder: a path as it is, an id fetched from the hub. Raises DataError or HubError."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if not looks_like_hub_id(model):
+        raise DataError(
+            f"there is no folder {shown(model)}", where=where, remedy="Give a model's folder, or an id `owner/name`."
+        )
+    return fetch(HubRepository(model, None, where), _FILES)
+
+
+def kind_of(folder: Path, where: str) -> str:
+    """What the model's config says it is, such as `blip-2`."""
+    try:
+        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{shown(folder)} has no config.json of a model", where=where) from error
+    return str(cast(dict[str, Any], config).get("model_type", "")) if isinstance(config, dict) else ""
+
+
+@contextmanager
+def opening(folder: Path, wanted: str, where: str) -> Generator[None]:
+    """Say what was wanted when a model cannot be opened; keep transformers' hints about torchvision to itself."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    except _TROUBLE as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{shown(folder)} cannot be opened as {wanted}: {shown(first, limit=200)}",
+            where=where,
+            remedy="Give the folder of such a model in transformers' layout with .safetensors weights.",
+        ) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def make_ready(network: nn.Module, device: torch.device) -> None:
+    """Put the network on the device for looking at pictures: frozen, and in half precision on a GPU."""
+    network.to(device, torch.float16 if device.type == "cuda" else torch.float32)
+    network.eval().requires_grad_(False)
