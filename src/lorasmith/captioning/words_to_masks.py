@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPSegForImageSegmentation, PreTrainedModel
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from lorasmith.captioning.models import folder_of, kind_of, opening
+from lorasmith.captioning.onlookers import folder_of, kind_of, opening
 from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
 
@@ -33,7 +33,7 @@ class MaskRequest:
 class ClipSeg:
     """An opened CLIPSeg. `fingerprint` is a hash over its config and an even sample of its weights."""
 
-    model: PreTrainedModel
+    segmenter: PreTrainedModel
     tokenizer: Any
     pictures: ViTImageProcessorPil
     device: torch.device
@@ -47,10 +47,10 @@ class ClipSeg:
         """
         texts = self.tokenizer([request.words, ""], padding=True, truncation=True, return_tensors="pt")
         pixels: Tensor = self.pictures(images=[picture] * 2, return_tensors="pt")["pixel_values"]
-        logits: Tensor = self.model(
+        logits: Tensor = self.segmenter(
             input_ids=texts["input_ids"].to(self.device),
             attention_mask=texts["attention_mask"].to(self.device),
-            pixel_values=pixels.to(self.device, self.model.dtype),
+            pixel_values=pixels.to(self.device, self.segmenter.dtype),
         ).logits
         shares = (logits.float() / request.temperature).softmax(0)[0].cpu()
         values = (shares / shares.max()).clamp(min=request.floor)
@@ -58,28 +58,28 @@ class ClipSeg:
         return grey.resize(picture.size, Image.Resampling.BILINEAR)
 
 
-def open_clipseg(model: str, device: torch.device, where: str) -> ClipSeg:
+def open_clipseg(source: str, device: torch.device, where: str) -> ClipSeg:
     """CLIPSeg by id or path. Raises DataError where it is something else, HubError where it cannot be fetched."""
-    folder = folder_of(model, where)
+    folder = folder_of(source, where)
     kind = kind_of(folder, where)
     if kind != "clipseg":
         raise DataError(
-            f"{shown(model)} is a model of the kind {shown(kind)!r}, not a CLIPSeg",
+            f"{shown(source)} is of the kind {shown(kind)!r}, not a CLIPSeg",
             where=where,
             remedy="The usual one is CIDAS/clipseg-rd64-refined.",
         )
     with opening(folder, "a CLIPSeg", where):
-        network = CLIPSegForImageSegmentation.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        segmenter = CLIPSegForImageSegmentation.from_pretrained(folder, use_safetensors=True, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         pictures = ViTImageProcessorPil.from_pretrained(folder, local_files_only=True)
     # In fp32 everywhere: masks are drawn once, and the same ones on every machine are worth the moment.
-    network.to(device).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]
-    return ClipSeg(network, tokenizer, pictures, device, _fingerprint(network, folder))
+    segmenter.to(device).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]
+    return ClipSeg(segmenter, tokenizer, pictures, device, _fingerprint(segmenter, folder))
 
 
-def _fingerprint(network: PreTrainedModel, folder: Path) -> str:
+def _fingerprint(segmenter: PreTrainedModel, folder: Path) -> str:
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(segmenter.state_dict().items()):
         flat = tensor.flatten()
         sample = flat[:: max(1, flat.numel() // 64)].float().cpu().contiguous()
         digest.update(name.encode() + sample.numpy().tobytes())

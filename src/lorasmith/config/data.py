@@ -80,8 +80,8 @@ class DataConfig(Section):
     mask_words: str | None = None
     """Draw a mask, for pictures that have none, of what these words name, such as `a dog` (CLIPSeg)."""
 
-    mask_model: str = "CIDAS/clipseg-rd64-refined"
-    """CLIPSeg model for masks from words: an id of the hub or a folder."""
+    mask_source: str = "CIDAS/clipseg-rd64-refined"
+    """The CLIPSeg that draws masks from words: an id of the hub or a folder."""
 
     mask_temperature: Annotated[float, Field(gt=0)] = 1.0
     """How soft masks from words are; below 1 they are harder."""

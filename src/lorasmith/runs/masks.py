@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from lorasmith.atomic import naming_write_failures, write_bytes
 from lorasmith.captioning.words_to_masks import ClipSeg, MaskRequest, open_clipseg
 from lorasmith.config.data import DataConfig
 from lorasmith.config.train import TrainConfig
@@ -22,7 +23,6 @@ from lorasmith.data.read import picture_files
 from lorasmith.data.wording import counted, listed, shown
 from lorasmith.errors import DataError, StoppedError
 from lorasmith.events import Emit, Event, Notice, WorkDone
-from lorasmith.run_folder import naming_write_failures, write_bytes
 from lorasmith.runs.stop_signal import StopSignal
 from lorasmith.training.precision import resolve_device
 
@@ -38,10 +38,10 @@ def with_masks_from_words(
     bare = [example for example in examples if example.mask is None]
     if data.mask_words is None or not bare:
         return examples
-    network = open_clipseg(data.mask_model, device, "data.mask_model")
+    clipseg = open_clipseg(data.mask_source, device, "data.mask_source")
     masked: dict[str, Example] = {}
     for done, example in enumerate(bare, start=1):
-        masked[example.id] = _masked(example, data, network)
+        masked[example.id] = _masked(example, data, clipseg)
         emit(WorkDone(_TASK, done, len(bare)))
     return tuple(masked.get(example.id, example) for example in examples)
 
@@ -52,7 +52,7 @@ class MaskFolderRequest:
 
     folder: Path
     request: MaskRequest
-    model: str
+    source: str
     out: Path | None = None
     overwrite: bool = False
     device: str = "auto"
@@ -71,13 +71,13 @@ def mask_folder(wanted: MaskFolderRequest, emit: Emit, stop: StopSignal | None =
     _refuse_shared(targets)
     if not targets:
         return []
-    network = open_clipseg(wanted.model, resolve_device(wanted.device), "--model")
+    clipseg = open_clipseg(wanted.source, resolve_device(wanted.device), "--model")
     stop = stop or StopSignal()
     with stop.listening():
-        return _draw_all(targets, wanted, network, _leaving(emit, stop, wanted.folder))
+        return _draw_all(targets, wanted, clipseg, _leaving(emit, stop, wanted.folder))
 
 
-def _draw_all(targets: dict[Path, Path], wanted: MaskFolderRequest, network: ClipSeg, emit: Emit) -> list[Path]:
+def _draw_all(targets: dict[Path, Path], wanted: MaskFolderRequest, clipseg: ClipSeg, emit: Emit) -> list[Path]:
     written: list[Path] = []
     broken: list[str] = []
     for done, (picture, target) in enumerate(targets.items(), start=1):
@@ -87,7 +87,7 @@ def _draw_all(targets: dict[Path, Path], wanted: MaskFolderRequest, network: Cli
             broken.append(picture.name)
             emit(Notice(f"left out {shown(picture.name)}: {error.problems[0].what}"))
         else:
-            _write(target, network.mask(upright, wanted.request))
+            _write(target, clipseg.mask(upright, wanted.request))
             written.append(target)
         emit(WorkDone(_TASK, done, len(targets)))
     if broken and not written:
@@ -124,17 +124,17 @@ def _leaving(emit: Emit, stop: StopSignal, folder: Path) -> Emit:
     return tell
 
 
-def _masked(example: Example, data: DataConfig, network: ClipSeg) -> Example:
+def _masked(example: Example, data: DataConfig, clipseg: ClipSeg) -> Example:
     request = MaskRequest(data.mask_words or "", data.mask_temperature)
-    file = _kept_file(example, data, request, network)
+    file = _kept_file(example, data, request, clipseg)
     if not file.is_file():
         picture = decode(example.path, background=data.background, pixel_limit=data.pixel_limit)
-        _write(file, network.mask(picture, request))
+        _write(file, clipseg.mask(picture, request))
     return replace(example, mask=mask_in(file, example.size, pixel_limit=data.pixel_limit))
 
 
-def _kept_file(example: Example, data: DataConfig, request: MaskRequest, network: ClipSeg) -> Path:
-    facts = [_FORMAT, example.content, data.background, request.words, request.temperature, network.fingerprint]
+def _kept_file(example: Example, data: DataConfig, request: MaskRequest, clipseg: ClipSeg) -> Path:
+    facts = [_FORMAT, example.content, data.background, request.words, request.temperature, clipseg.fingerprint]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     root = data.cache_folder.expanduser() if data.cache_folder else default_cache_folder().parent
     return root / "masks" / key[:2] / f"{key[2:]}.png"

@@ -69,7 +69,8 @@ def test_a_mask_that_is_its_pictures_content_stays_so_through_every_view(
         weights = source(interpolation=interpolation).weights([draw], latents)
         shown = (pictures.pixels(draw)[:1] + 1) / 2
         assert weights is not None
-        torch.testing.assert_close(weights[0], functional.adaptive_avg_pool2d(shown, (height, width)), atol=1e-6, rtol=0)
+        pooled = functional.adaptive_avg_pool2d(shown, (height, width))
+        torch.testing.assert_close(weights[0], pooled, atol=1e-6, rtol=0)
     flips = {draw_of(one, target, crop, epoch).view.flip for epoch in range(6)}
     assert flips == {True, False}
 
@@ -143,7 +144,8 @@ def test_a_flipped_crop_on_the_mask_shows_the_same_part_mirrored(tmp_path: Path)
 
 
 def test_what_is_outside_counts_the_unmasked_weight_and_class_images_count_whole(tmp_path: Path) -> None:
-    folder_with(tmp_path, ("a.png", Image.new("RGB", (64, 64))), ("a-masklabel.png", blob(Size(64, 64), (0.5, 0.5), 20)))
+    spot = blob(Size(64, 64), (0.5, 0.5), 20)
+    folder_with(tmp_path, ("a.png", Image.new("RGB", (64, 64))), ("a-masklabel.png", spot))
     folder_with(tmp_path, ("b.png", Image.new("RGB", (64, 64), "red")))
     masked, bare = with_masks(read(tmp_path), FOUND).examples
     draws = [draw_of(one, Size(64, 64)) for one in (masked, bare)]

@@ -1,4 +1,4 @@
-"""Owns opening the networks that look at pictures, by id or path; runs no code that comes with a model."""
+"""Owns opening what looks at pictures, by id or path, through transformers' own classes; runs no foreign code."""
 # transformers is typed in part only.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
@@ -24,20 +24,20 @@ _TROUBLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError,
 """What transformers raises where files are missing, are another model's, or are damaged."""
 
 
-def folder_of(model: str, where: str) -> Path:
-    """The model's folder: a path as it is, an id fetched from the hub. Raises DataError or HubError."""
-    path = Path(model).expanduser()
+def folder_of(source: str, where: str) -> Path:
+    """The folder of weights: a path as it is, an id fetched from the hub. Raises DataError or HubError."""
+    path = Path(source).expanduser()
     if path.is_dir():
         return path
-    if not looks_like_hub_id(model):
+    if not looks_like_hub_id(source):
         raise DataError(
-            f"there is no folder {shown(model)}", where=where, remedy="Give a model's folder, or an id `owner/name`."
+            f"there is no folder {shown(source)}", where=where, remedy="Give a model's folder, or an id `owner/name`."
         )
-    return fetch(HubRepository(model, None, where), _FILES)
+    return fetch(HubRepository(source, None, where), _FILES)
 
 
 def kind_of(folder: Path, where: str) -> str:
-    """What the model's config says it is, such as `blip-2`."""
+    """What the config beside the weights says they are, such as `blip-2`."""
     try:
         config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -47,7 +47,7 @@ def kind_of(folder: Path, where: str) -> str:
 
 @contextmanager
 def opening(folder: Path, wanted: str, where: str) -> Generator[None]:
-    """Say what was wanted when a model cannot be opened; keep transformers' hints about torchvision to itself."""
+    """Say what was wanted where it cannot be opened, and keep transformers' hints about torchvision back."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     try:
@@ -63,7 +63,7 @@ def opening(folder: Path, wanted: str, where: str) -> Generator[None]:
         transformers_logging.set_verbosity(verbosity)
 
 
-def make_ready(network: nn.Module, device: torch.device) -> None:
-    """Put the network on the device for looking at pictures: frozen, and in half precision on a GPU."""
-    network.to(device, torch.float16 if device.type == "cuda" else torch.float32)
-    network.eval().requires_grad_(False)
+def make_ready(onlooker: nn.Module, device: torch.device) -> None:
+    """Put it on the device for looking at pictures: frozen, and in half precision on a GPU."""
+    onlooker.to(device, torch.float16 if device.type == "cuda" else torch.float32)
+    onlooker.eval().requires_grad_(False)
