@@ -240,6 +240,11 @@ def test_the_command_writes_a_report_into_the_run_and_json_to_stdout(
     assert (finished / "evaluation.html").is_file()
 
 
+def test_prompts_of_one_s_own_are_refused_where_the_truth_is_known(embedded_base: OpenedBase) -> None:
+    with pytest.raises(ConfigError, match="25 prompts"):
+        evaluate_untrained(EvaluationSettings(prompts=("a TOK emoji at sea",)), base=embedded_base)
+
+
 @pytest.mark.parametrize("scales", ["a,b", "0.4,-1", "9"])
 def test_scales_that_are_none_are_refused(finished: Path, scales: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:

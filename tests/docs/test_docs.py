@@ -101,6 +101,8 @@ def shortened(arguments: list[str]) -> list[str]:
             return [*arguments, *SHORTER_TRAINING]
         case ["generate", *_]:
             return [*arguments, *SHORTER_DRAWING]
+        case ["evaluate", *_]:
+            return [*arguments, "--quick", *SHORTER_DRAWING]
         case ["bench", *_]:
             return [*arguments, "--base", str(embedded.path()), "--rounds", "1", "--warm-up", "0"]
         case _:
@@ -113,7 +115,7 @@ def prepare_run_for(arguments: list[str]) -> None:
     match arguments:
         case ["train", "--resume", run]:
             stop.ask()
-        case ["generate" | "verify" | "push", run, *_]:
+        case ["generate" | "verify" | "push" | "evaluate", run, *_]:
             pass
         case _:
             return

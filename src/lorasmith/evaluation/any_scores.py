@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from lorasmith.evaluation import shared_scores
-from lorasmith.evaluation.shared_scores import Space
 from lorasmith.evaluation.examination import Role, Shot
 from lorasmith.evaluation.intervals import Estimate, mean_of
 from lorasmith.evaluation.material import Material, pictures_of, places_of
 from lorasmith.evaluation.measures import similarities
 from lorasmith.evaluation.scores import CurvePoint, PictureRow, Score, ScoreName
+from lorasmith.evaluation.shared_scores import Space
 from lorasmith.evaluation.trained_readers import ClipReader, DinoReader
 
 

@@ -14,7 +14,7 @@ from lorasmith import __version__
 from lorasmith.atomic import write_text
 from lorasmith.errors import ConfigError
 from lorasmith.evaluation.intervals import Estimate
-from lorasmith.evaluation.scores import EXPLAINED, CurvePoint, Evaluation, Explained, ScoreName
+from lorasmith.evaluation.scores import EXPLAINED, CurvePoint, Evaluation, Explained, ScoreName, across_concepts
 from lorasmith.reports.charts import Chart, Line, Point, line_chart
 from lorasmith.reports.thumbnails import address_of
 from lorasmith.reports.wording import duration_words, joined
@@ -42,6 +42,8 @@ class ScoreRow:
 
     explained: Explained
     cells: Sequence[Cell]
+    across: Cell | None = None
+    """The mean over concepts, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,11 @@ def render(evaluations: Sequence[Evaluation]) -> str:
 def score_rows(evaluations: Sequence[Evaluation]) -> list[ScoreRow]:
     """Every score that at least one evaluation has, in the order of telling."""
     there: list[ScoreName] = [name for name in EXPLAINED if any(one.find(name) for one in evaluations)]
-    return [ScoreRow(EXPLAINED[name], [_cell(one, name) for one in evaluations]) for name in there]
+    across = {
+        name: Cell(in_words(one.value), interval_in_words(one), measured_on=f"mean over {one.groups} concepts")
+        for name, one in across_concepts(evaluations).items()
+    }
+    return [ScoreRow(EXPLAINED[name], [_cell(one, name) for one in evaluations], across.get(name)) for name in there]
 
 
 def in_words(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from PIL import Image
 
-from lorasmith.evaluation.intervals import Estimate
+from lorasmith.evaluation.intervals import Estimate, mean_of
 
 ScoreName = Literal[
     "joint", "fidelity", "prompt_following", "product", "harmonic_mean", "mean_average_precision",
@@ -191,9 +191,29 @@ class Evaluation:
         return self.score(name).estimate.value
 
 
+def across_concepts(evaluations: Sequence[Evaluation]) -> dict[ScoreName, Estimate]:
+    """Each score's mean over several concepts, its interval by drawing whole concepts again; empty for fewer than two.
+
+    Runs of one concept count as one group, so that more seeds of a concept do not pass for more concepts.
+    """
+    known = [one for one in evaluations if one.concept is not None]
+    if len({one.concept for one in known}) < 2:
+        return {}
+    found: dict[ScoreName, Estimate] = {}
+    for name in EXPLAINED:
+        there = [(one.concept, score.estimate.value) for one in known if (score := one.find(name))]
+        if len({concept for concept, _ in there}) > 1:
+            found[name] = mean_of([value for _, value in there], [concept for concept, _ in there])
+    return found
+
+
 def as_records(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """Evaluations as plain JSON data without their pictures; what is not finite becomes null."""
-    return {"version": 1, "evaluations": [_record(one) for one in evaluations]}
+    return {
+        "version": 1,
+        "evaluations": [_record(one) for one in evaluations],
+        "across_concepts": {name: _estimate_record(one) for name, one in across_concepts(evaluations).items()},
+    }
 
 
 def _record(one: Evaluation) -> dict[str, Any]:

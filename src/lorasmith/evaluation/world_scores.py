@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from lorasmith.evaluation import shared_scores
-from lorasmith.evaluation.shared_scores import Space
 from lorasmith.evaluation.examination import Asked, Role, Shot
 from lorasmith.evaluation.factors import Factor
 from lorasmith.evaluation.features import pixel_features
@@ -36,6 +35,7 @@ from lorasmith.evaluation.measures_of_harm import (
 from lorasmith.evaluation.measures_of_variety import entropy
 from lorasmith.evaluation.oracle import Reading
 from lorasmith.evaluation.scores import CurvePoint, PictureRow, Score, ScoreName
+from lorasmith.evaluation.shared_scores import Space
 from lorasmith.evaluation.world_examination import WorldSubject, twin_scenes
 from lorasmith.world import Concept, Identity, Scene, evaluation_prompts, render, rivals, shipped_sprites, true_renders
 

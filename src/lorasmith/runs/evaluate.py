@@ -17,6 +17,7 @@ from PIL import Image
 from lorasmith import embedded
 from lorasmith.config.base import ModelConfig
 from lorasmith.config.text import TextConfig
+from lorasmith.errors import ConfigError
 from lorasmith.evaluation.any_examination import UNKNOWN_CLASS, any_examination, in_class_words
 from lorasmith.evaluation.any_scores import AnyScores, Readers
 from lorasmith.evaluation.drawing import Brush, Easel, PictureCache, Pictures, default_picture_folder
@@ -257,6 +258,12 @@ class _Examiner:
     def _examination(self) -> Examination:
         captions = self.given.instance.captions
         if self.base.is_embedded:
+            if self.settings.prompts:
+                raise ConfigError(
+                    "the embedded base is asked its own 25 prompts, since their truth is known",
+                    where="--prompt",
+                    remedy="Leave the prompts out; `lorasmith generate` draws any prompt.",
+                )
             return world_examination(self._subject, captions=captions)
         prompts = self.settings.prompts or self.given.prompts
         return any_examination(token=self._token, class_word=self._class_word, prompts=prompts, captions=captions)

@@ -12,7 +12,7 @@ from PIL import Image
 from lorasmith.errors import ConfigError
 from lorasmith.evaluation.intervals import Estimate
 from lorasmith.evaluation.report import render, write_report
-from lorasmith.evaluation.scores import EXPLAINED, Evaluation, PictureRow, Score, as_records
+from lorasmith.evaluation.scores import EXPLAINED, Evaluation, PictureRow, Score, across_concepts, as_records
 
 Make = Callable[..., Evaluation]
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -107,6 +107,21 @@ def test_json_holds_every_number_and_no_nan(evaluation: Make) -> None:
     }  # fmt: skip
     assert one["factors"]["background"]["value"] == 0.9
     assert "rows" not in one
+
+
+def test_several_concepts_have_a_mean_whose_groups_are_concepts(evaluation: Make) -> None:
+    def of(concept: str, value: float) -> Evaluation:
+        return evaluation(concept=concept, scores=[Score("joint", Estimate(value, None, None, 25), "25 pictures")])
+
+    evaluations = [of("dog", 0.2), of("dog", 0.4), of("robot", 0.6), of("octopus", 0.8)]
+    found = across_concepts(evaluations)["joint"]
+    assert (found.value, found.groups) == (0.5, 3)
+    assert as_records(evaluations)["across_concepts"]["joint"]["groups"] == 3
+    page = render(evaluations)
+    assert "all concepts" in page
+    assert "mean over 3 concepts" in page
+    assert across_concepts(evaluations[:2]) == {}
+    assert "all concepts" not in render(evaluations[:2])
 
 
 def test_every_score_is_explained_in_a_sentence() -> None:

@@ -56,7 +56,7 @@ def test_whatever_a_picture_depends_on_has_it_drawn_anew(
     change: dict[str, Any], drawn: list[DrawRequest], tmp_path: Path
 ) -> None:
     easel(tmp_path).draw([WITH], export="export")
-    told = {"seed": 7, "scale": 1.0, "text": "a TOK emoji"} | change
+    told: dict[str, Any] = {"seed": 7, "scale": 1.0, "text": "a TOK emoji", **change}
     shot = Shot("prompt", 0, told["text"], told["seed"], told["scale"])
     other = easel(tmp_path, fingerprint=told.get("fingerprint", "base"), steps=told.get("steps", 8))
     other.draw([shot], export=told.get("export", "export"))
