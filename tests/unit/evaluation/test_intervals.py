@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorasmith.evaluation.intervals import Estimate, difference, estimate, mean_of, over_concepts
@@ -36,6 +36,7 @@ def test_an_interval_over_prompts_covers_prompts_to_come_where_one_over_pictures
     assert sum(by_picture) / 150 < 0.7
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.integers(1, 3))
 def test_a_mean_lies_within_its_interval_and_the_interval_within_the_values(values: list[float], copies: int) -> None:
     found = mean_of(values * copies, list(range(len(values))) * copies)

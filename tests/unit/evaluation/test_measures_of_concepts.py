@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorasmith.evaluation.measures import (
@@ -67,6 +67,7 @@ def test_nothing_right_is_nought_and_not_a_division_by_it() -> None:
     assert harmonic_mean([picture(0, right=False, background="blue", size="large")]).value == 0.0
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=20))
 def test_the_scores_keep_their_order(rows: list[tuple[int, bool, bool, bool]]) -> None:
     pictures = [

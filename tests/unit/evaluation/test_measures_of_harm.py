@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorasmith.evaluation.measures_of_harm import (
@@ -47,6 +47,7 @@ def test_all_and_none_stay_finite() -> None:
     assert mean_leak([found, leak("size", ["small"], ["small"], ["small"])]) == found.log_odds.value / 2
 
 
+@settings(max_examples=100, deadline=None)
 @given(VALUES, VALUES)
 def test_total_variation_is_a_distance_of_0_to_1(one: list[str], other: list[str]) -> None:
     assert 0 <= total_variation(one, other) <= 1 + 1e-9

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorasmith.evaluation.measures_of_variety import (
@@ -69,6 +69,7 @@ def test_the_vendi_score_counts_what_differs() -> None:
     assert vendi_score(np.concatenate([apart[:2]] * 3), scale=1.0) == pytest.approx(2)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(2, 8), st.floats(0.01, 10))
 def test_the_vendi_score_lies_between_one_and_the_number_of_pictures(count: int, scale: float) -> None:
     assert 1 - 1e-6 <= vendi_score(noise(count, count), scale=scale) <= count + 1e-6
