@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from lorasmith.data.wording import shown
@@ -20,6 +21,7 @@ from lorasmith.errors import DataError
 from lorasmith.models.hub_files import HubRepository, fetch, looks_like_hub_id
 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 _TROUBLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
 """What transformers raises where files are missing, are another model's, or are damaged."""
 
@@ -50,6 +52,7 @@ def opening(folder: Path, wanted: str, where: str) -> Generator[None]:
     """Say what was wanted where it cannot be opened, and keep transformers' hints about torchvision back."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
     try:
         yield
     except _TROUBLE as error:
@@ -61,6 +64,14 @@ def opening(folder: Path, wanted: str, where: str) -> Generator[None]:
         ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
+
+
+def open_tokenizer(folder: Path) -> Any:
+    """The tokenizer beside the weights. OSError where there is none: transformers would make an empty one up."""
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise FileNotFoundError(f"it has none of {', '.join(_VOCABULARIES)}")
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def make_ready(onlooker: nn.Module, device: torch.device) -> None:

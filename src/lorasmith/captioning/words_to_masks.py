@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPSegForImageSegmentation, PreTrainedModel
+from transformers import CLIPSegForImageSegmentation, PreTrainedModel
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from lorasmith.captioning.onlookers import folder_of, kind_of, opening
+from lorasmith.captioning.onlookers import folder_of, kind_of, open_tokenizer, opening
 from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
 
@@ -70,7 +70,7 @@ def open_clipseg(source: str, device: torch.device, where: str) -> ClipSeg:
         )
     with opening(folder, "a CLIPSeg", where):
         segmenter = CLIPSegForImageSegmentation.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = open_tokenizer(folder)
         pictures = ViTImageProcessorPil.from_pretrained(folder, local_files_only=True)
     # In fp32 everywhere: masks are drawn once, and the same ones on every machine are worth the moment.
     segmenter.to(device).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]

@@ -14,6 +14,7 @@ from lorasmith.cli import (
     base_commands,
     bench_command,
     cache_command,
+    caption_command,
     config_commands,
     doctor_command,
     evaluate_command,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 train_command.add_to(app)
 generate_command.add_to(app)
+caption_command.add_to(app)
 evaluate_command.add_to(app)
 verify_command.add_to(app)
 push_command.add_to(app)
