@@ -14,7 +14,7 @@ class DataConfig(Section):
     """From which pictures."""
 
     instance_images: Path | None = None
-    """Folder with the instance images (jpg, png, webp, bmp) and, if any, their captions."""
+    """Folder with the instance images (jpg, png, webp, bmp) and, if any, their captions; or a zip of them."""
 
     dataset: str | None = None
     """Instead of a folder of instance images: a data set of the hub, such as `LinoyTsaban/3d_icon`, a local folder in

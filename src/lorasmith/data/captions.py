@@ -19,6 +19,8 @@ SIDECAR_SUFFIXES = (".txt", ".caption")
 USUAL_COLUMNS = ("text", "prompt", "caption")
 """Where captions are looked for when no column is named."""
 _FILE_NAME = "file_name"
+_IMAGE_FILE = "image_file"
+_LONGEST_HEADER = 10_000
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,35 @@ class _Row:
 
 
 def read_metadata(folder: Path, *, column: str | None) -> Captions:
-    """The captions in `metadata.jsonl` or `metadata.csv`; none at all when there is no such file."""
-    files = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
+    """The captions in `metadata.jsonl` or `metadata.csv`, else in a table of captions; none when there is no such file.
+
+    A table of captions is what cog-sdxl takes: `captions.csv` (or so) with the columns `image_file` and `caption`.
+    """
+    files = [folder / name for name in METADATA_FILES if (folder / name).is_file()] or _caption_tables(folder)
     match files:
         case []:
             return Captions(problems=_column_without_file(folder, column))
         case [file]:
             return _read_file(file, folder, column)
         case _:
-            names = " and ".join(METADATA_FILES)
+            names = " and ".join(shown(file.name) for file in files)
             problem = Problem(f"there are both {names}", shown(folder), "Keep the one that is meant.")
             return Captions(problems=(problem,))
+
+
+def _caption_tables(folder: Path) -> list[Path]:
+    """Files called `*caption*.csv` whose first line names pictures in cog-sdxl's way."""
+    named = [path for path in sorted(folder.glob("*.[cC][sS][vV]")) if "caption" in path.name.lower()]
+    return [path for path in named if path.is_file() and _IMAGE_FILE in _first_line(path)]
+
+
+def _first_line(file: Path) -> list[str]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            rows = csv.reader([opened.readline(_LONGEST_HEADER)])
+            return [cell.strip() for row in rows for cell in row]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
 
 
 def read_sidecar(picture: Path) -> tuple[Caption | None, list[Problem]]:
@@ -123,7 +143,7 @@ def _read_file(file: Path, folder: Path, column: str | None) -> Captions:
     text = _text_of(file)
     if isinstance(text, Problem):
         return Captions(file=file.name, problems=(text,))
-    rows, problems = _split(_rows_of_csv(text) if file.suffix == ".csv" else _rows_of_jsonl(text))
+    rows, problems = _split(_rows_of_csv(text, file) if file.suffix.lower() == ".csv" else _rows_of_jsonl(text))
     columns = _caption_columns(rows, column, file)
     if problems or isinstance(columns, Problem):
         wrong = [columns] if isinstance(columns, Problem) and (rows or not problems) else []
@@ -164,23 +184,35 @@ def _row_of_json(line: str, place: str) -> _Row | Problem:
     return _Row(cast(dict[str, object], values), place)
 
 
-def _rows_of_csv(text: str) -> Iterator[_Row | Problem]:
+def _rows_of_csv(text: str, file: Path) -> Iterator[_Row | Problem]:
     reader = csv.reader(StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     try:
         for cells in reader:
-            place = f"{METADATA_FILES[1]}:{reader.line_num}"
+            place = f"{shown(file.name)}:{reader.line_num}"
             if not cells:
                 continue
             if header is None:
-                header = [cell.strip() for cell in cells]
+                header = _in_our_words([cell.strip() for cell in cells])
             elif len(cells) != len(header):
                 what = f"the line has {len(cells)} columns, the header {len(header)}"
                 yield Problem(what, place, "Put captions with commas into double quotes.")
             else:
-                yield _Row(dict(zip(header, cells, strict=True)), place)
+                yield _Row(_with_place_in_folder(dict(zip(header, cells, strict=True)), file), place)
     except csv.Error as error:
-        yield Problem(f"the line is not CSV: {error}", f"{METADATA_FILES[1]}:{reader.line_num}")
+        yield Problem(f"the line is not CSV: {error}", f"{shown(file.name)}:{reader.line_num}")
+
+
+def _in_our_words(header: list[str]) -> list[str]:
+    return header if _FILE_NAME in header else [_FILE_NAME if name == _IMAGE_FILE else name for name in header]
+
+
+def _with_place_in_folder(values: dict[str, str], file: Path) -> dict[str, str]:
+    """A table of captions may name pictures by where they lay before they were packed."""
+    said = values.get(_FILE_NAME, "").strip()
+    name = PurePosixPath(said.replace("\\", "/")).name
+    is_elsewhere = file.name not in METADATA_FILES and said != name and (file.parent / name).is_file()
+    return {**values, _FILE_NAME: name} if name and is_elsewhere else values
 
 
 def _caption_columns(rows: Sequence[_Row], column: str | None, file: Path) -> list[str] | Problem:

@@ -125,7 +125,8 @@ def _listed_files(folder: Path, metadata: Captions) -> _Listing:
     pictures |= {id: folder / id for id in metadata.by_id}
     files = [path for path in visible if not path.is_dir() and path.name not in pictures]
     captions = {sidecar.name for picture in pictures.values() for sidecar in sidecars_of(picture)}
-    others = [path.name for path in files if path.name not in captions and path.name.lower() not in _SILENT]
+    known = captions | {metadata.file}
+    others = [path.name for path in files if path.name not in known and path.name.lower() not in _SILENT]
     return _Listing(
         dict(sorted(pictures.items())), tuple(others), tuple(path.name for path in visible if path.is_dir())
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lorasmith.config.data import DataConfig
 from lorasmith.config.train import TrainConfig
+from lorasmith.data.archives import is_archive, unpacked
 from lorasmith.data.buckets import targets_of
 from lorasmith.data.caption_variants import CaptionOptions, read_variants
 from lorasmith.data.dataset import dataset_pictures, pinned_revision, plain_folder
@@ -129,7 +130,8 @@ def _read(config: TrainConfig, emit: Emit) -> Reading:
                 where="data.instance_images",
                 remedy="Give their folder: `lorasmith train --data.instance-images FOLDER`.",
             )
-        return _read_folder(data, data.instance_images.expanduser())
+        images = data.instance_images.expanduser()
+        return _read_folder(data, unpacked(images, data.cache_folder, emit) if is_archive(images) else images)
     folder = plain_folder(data)
     if folder is not None:
         return _read_folder(data, folder)
