@@ -5,17 +5,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from PIL import Image, ImageDraw
+from resuming import QUICK_PICTURES, assert_same_result, in_folder, metrics_of, train_with_stops
 from torch import Tensor
 
+from lorasmith.config.train import TrainConfig
 from lorasmith.data.batches import Batch
+from lorasmith.events import Event, WorkDone, ignore
 from lorasmith.models.family import Conditioning
 from lorasmith.objectives.objective import mean_over
+from lorasmith.run_folder import RunFolder
+from lorasmith.runs.masks import with_masks_from_words
+from lorasmith.runs.pictures import instance_images
+from lorasmith.runs.plan import plan_run
+from lorasmith.runs.train import train
+from lorasmith.sizes import Size
+from lorasmith.testing import pictures
+from lorasmith.testing.onlookers import tiny_clipseg
 from lorasmith.training.loop import Training, take_step
 from lorasmith.training.step import StepDraws, draw_chance, training_step
 
 SmallRun = Callable[..., Training]
+SmallConfig = Callable[..., TrainConfig]
 FAST = {"name": "adamw", "learning_rate": 1e-2, "weight_decay": 0.0}
 
 
@@ -142,3 +155,70 @@ def test_the_step_weighs_each_example_by_its_own_mask(small_run: SmallRun, tiny_
     torch.testing.assert_close(ones, whole)
     torch.testing.assert_close((masked + other_half) / 2, whole)
     assert not torch.allclose(masked, other_half)
+
+
+@pytest.fixture
+def clipseg(tmp_path: Path) -> Path:
+    """A CLIPSeg of random weights."""
+    return tiny_clipseg(tmp_path / "clipseg")
+
+
+def run_of_words(small_config: SmallConfig, tmp_path: Path, clipseg: Path, **data: object) -> TrainConfig:
+    images = tmp_path / "words"
+    if not images.exists():
+        pictures(images, 3, size=Size(64, 96), captions=["a TOK"] * 3)
+    words = {"mask_words": "a dog", "mask_source": str(clipseg), "mask_temperature": 0.1}
+    return small_config(
+        data={"instance_images": images, "crop": "mask", **words, **data},
+        optimizer=FAST, adapter={"rank": 2}, schedule={"steps": 6, "batch_size": 2}, validation=QUICK_PICTURES,
+    )  # fmt: skip
+
+
+def test_a_run_draws_masks_from_words_once_and_resumes_with_them_to_the_byte(
+    small_config: SmallConfig, tmp_path: Path, clipseg: Path
+) -> None:
+    config = run_of_words(small_config, tmp_path, clipseg)
+    assert plan_run(config).masks_told == "0 of 3 pictures, 3 more from the words 'a dog'; what is outside counts 0"
+    uninterrupted = RunFolder(train(in_folder(config, tmp_path / "uninterrupted")))
+    drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "latents" / "masks").rglob("*.png")}
+    assert len(drawn) == 3
+    stopped = train_with_stops(in_folder(config, tmp_path / "stopped"), (2, 4))
+    assert_same_result(stopped, uninterrupted)
+    assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
+    whole = RunFolder(
+        train(
+            in_folder(run_of_words(small_config, tmp_path, clipseg, mask_words=None, crop="center"), tmp_path / "whole")
+        )
+    )
+    assert metrics_of(whole) != metrics_of(uninterrupted)
+
+
+def test_other_words_or_weights_draw_other_masks(small_config: SmallConfig, tmp_path: Path, clipseg: Path) -> None:
+    masks: list[set[str | None]] = []
+    for words, source in (
+        ("a dog", clipseg),
+        ("the red cup", clipseg),
+        ("a dog", tiny_clipseg(tmp_path / "2", seed=1)),
+    ):
+        config = run_of_words(small_config, tmp_path, source, mask_words=words)
+        examples = instance_images(config, ignore)
+        masked = with_masks_from_words(config, examples, torch.device("cpu"), ignore)
+        masks.append({one.mask.content if one.mask else None for one in masked})
+    assert None not in set[str | None]().union(*masks)
+    assert len(set[str | None]().union(*masks)) == 9
+
+
+def test_words_mask_only_pictures_that_have_no_mask_and_not_twice(
+    small_config: SmallConfig, tmp_path: Path, clipseg: Path
+) -> None:
+    config = run_of_words(small_config, tmp_path, clipseg)
+    images = config.data.instance_images
+    assert images is not None
+    first = sorted(images.glob("*.png"))[0]
+    own = first.with_name(f"{first.stem}-masklabel.png")
+    Image.new("L", (96, 64), 255).save(own)
+    examples = instance_images(config, ignore)
+    events: list[Event] = []
+    masked = with_masks_from_words(config, examples, torch.device("cpu"), events.append)
+    assert [one.mask.path == own for one in masked if one.mask] == [True, False, False]
+    assert events == [WorkDone("drawing masks", 1, 2), WorkDone("drawing masks", 2, 2)]

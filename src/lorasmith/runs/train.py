@@ -113,6 +113,8 @@ def _absolute_data(data: DataConfig) -> dict[str, object]:
     }
     if data.dataset is not None and is_local(data):
         changed["dataset"] = str(_absolute(Path(data.dataset)))
+    if data.mask_words is not None and Path(data.mask_source).expanduser().is_dir():
+        changed["mask_source"] = str(_absolute(Path(data.mask_source)))
     return changed
 
 
