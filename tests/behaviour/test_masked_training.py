@@ -105,6 +105,8 @@ def test_a_masked_background_is_hardly_learnt_and_the_subject_all_the_more(
     # Measured: 20 % of the error without a mask, 4 % with one: what is learnt of the subject moves the whole picture.
     assert background < 0.4 * whole_background
     assert subject > whole_subject
+    _, leaking = learnt(small_run(**options(tiny_v_base, covered, objective={"unmasked_weight": 0.1})))
+    assert background < leaking < whole_background
 
 
 def test_nothing_outside_of_the_mask_has_a_gradient_and_inside_it_is_that_of_the_cut_out_picture() -> None:
