@@ -113,7 +113,7 @@ def small_run(
         family = Sdxl(components, device=cpu, prediction=prediction, reading=config.text)
         instance = run_pictures.instance_images(config, ignore)
         sets = run_pictures.deal(config, instance, _class_images(config), config.data.resolution or 64)
-        steps = config.schedule.steps or 8
+        steps = config.schedule.fixed_steps or 8
         return assemble(config, family, sets, steps=steps, precision=precision)
 
     return make

@@ -76,6 +76,23 @@ class ValidationDone:
 
 
 @dataclass(frozen=True)
+class CandidateMeasured:
+    """What a checkpoint may be chosen by after `step`: the held-out loss (None: nothing is held out) and the drift."""
+
+    step: int
+    held_out_loss: float | None
+    drift: float | None
+
+
+@dataclass(frozen=True)
+class CheckpointChosen:
+    """The checkpoint after `step` is the one that is exported, and why."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class SamplesReady:
     """Validation pictures were drawn after `step`."""
 
@@ -132,6 +149,8 @@ Event = (
     | PhaseChanged
     | StepDone
     | ValidationDone
+    | CandidateMeasured
+    | CheckpointChosen
     | SamplesReady
     | CheckpointWritten
     | ExportWritten

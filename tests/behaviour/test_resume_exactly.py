@@ -111,4 +111,4 @@ def _sections(case: Case, folder: Path) -> dict[str, Any]:
 
 def _trained_every_step(run: RunFolder, config: TrainConfig) -> bool:
     steps = [record["step"] for record in metrics_of(run) if record["event"] == "StepDone"]
-    return steps == list(range(1, (config.schedule.steps or 0) + 1))
+    return steps == list(range(1, (config.schedule.fixed_steps or 0) + 1))

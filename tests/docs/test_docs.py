@@ -115,7 +115,7 @@ def prepare_run_for(arguments: list[str]) -> None:
     match arguments:
         case ["train", "--resume", run]:
             stop.ask()
-        case ["generate" | "verify" | "push" | "evaluate", run, *_]:
+        case ["generate" | "verify" | "push" | "evaluate" | "best", run, *_]:
             pass
         case _:
             return

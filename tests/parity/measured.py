@@ -76,7 +76,7 @@ class Bench:
         family = Sdxl(components, device=CPU, reading=config.text)
         instance = run_pictures.instance_images(config, ignore)
         sets = run_pictures.deal(config, instance, self._class_images(config), 64)
-        return assemble(config, family, sets, steps=config.schedule.steps or 8, precision=precision)
+        return assemble(config, family, sets, steps=config.schedule.fixed_steps or 8, precision=precision)
 
     def _class_images(self, config: TrainConfig) -> Any:
         if config.prior is None:

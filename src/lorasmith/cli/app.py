@@ -13,11 +13,13 @@ from lorasmith import __version__
 from lorasmith.cli import (
     base_commands,
     bench_command,
+    best_command,
     cache_command,
     caption_command,
     config_commands,
     doctor_command,
     evaluate_command,
+    experiments_command,
     generate_command,
     push_command,
     train_command,
@@ -48,6 +50,8 @@ config_commands.add_to(app)
 base_commands.add_to(app)
 bench_command.add_to(app)
 world_command.add_to(app)
+best_command.add_to(app)
+experiments_command.add_to(app)
 cache_command.add_to(app)
 doctor_command.add_to(app)
 

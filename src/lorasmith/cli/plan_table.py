@@ -45,6 +45,8 @@ def _rows(plan: RunPlan) -> Iterator[tuple[str, str]]:
     for cache in plan.caches:
         yield "cache", cache
     yield "checkpoints", f"after steps {_several(plan.checkpoint_steps)}"
+    if plan.candidate_steps:
+        yield "candidates", f"the best of steps {', '.join(map(str, plan.candidate_steps))} is exported"
     yield "validation", f"after steps {_several(plan.validation_steps)}"
     yield "expected", f"about {plan.memory_bytes / 2**30:.1f} GiB and {clock_text(plan.seconds)} (a guide)"
 

@@ -22,7 +22,17 @@ _WORDS_FOR_NAME = ("kind", "type", "variant", "class")
 
 def explain(error: ValidationError, origins: Mapping[str, Origin]) -> tuple[Problem, ...]:
     """One problem for each thing the schema refuses, at the place where its value was said."""
-    return tuple(_problem(detail, origins) for detail in error.errors(include_url=False))
+    return tuple(_problem(detail, origins) for detail in details_of(error))
+
+
+def details_of(error: ValidationError) -> tuple[ErrorDetails, ...]:
+    """What pydantic says, once for each thing: of a number or a word in its place it says two."""
+    return tuple(detail for detail in error.errors(include_url=False) if not _is_about_a_word(detail))
+
+
+def _is_about_a_word(detail: ErrorDetails) -> bool:
+    """Whether it says that a number is none of the words that may stand in its place; the bounds say more."""
+    return detail["type"] == "literal_error" and _option_at(detail["loc"]) is not None
 
 
 def unknown_option(path: str, where: str) -> Problem:
@@ -95,7 +105,13 @@ def _path(location: Sequence[int | str]) -> str:
     parts = [str(part) for part in location if isinstance(part, str)]
     if parts and parts[0] in union_sections() and len(parts) > 2:
         del parts[1]
-    return ".".join(parts)
+    return _option_at(parts) or ".".join(parts)
+
+
+def _option_at(location: Sequence[int | str]) -> str | None:
+    """The option that takes a number or a word, if the last part of a location tells only which of the two."""
+    path = ".".join(str(part) for part in location[:-1])
+    return path if path in options() and options()[path].words else None
 
 
 def _demand(detail: ErrorDetails) -> str:

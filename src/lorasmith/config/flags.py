@@ -43,6 +43,8 @@ class Option:
     choices: tuple[str, ...] = ()
     variants: tuple[str, ...] = field(default=())
     splits_at_commas: bool = True
+    words: tuple[str, ...] = ()
+    """Words that may stand in a number's place, such as `auto`."""
 
     @property
     def section(self) -> str:
@@ -57,7 +59,7 @@ class Option:
     @property
     def wanted(self) -> str:
         """What a value must be, in words."""
-        return _wanted(self) + (" or none" if self.optional else "")
+        return " or ".join((_wanted(self), *self.words, *(["none"] if self.optional else [])))
 
     @property
     def short_choices(self) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ class Option:
     @property
     def usage(self) -> str:
         """Flag and placeholder, such as `--adapter.rank N`."""
-        placeholder = "|".join(self.short_choices) if self.kind == "choice" else _PLACEHOLDERS[self.kind]
+        placeholder = "|".join(self.short_choices if self.kind == "choice" else (_PLACEHOLDERS[self.kind], *self.words))
         return f"{self.flag} {placeholder}".rstrip()
 
     @property
@@ -218,6 +220,7 @@ def _leaf(
         choices=get_args(inner) if get_origin(inner) is Literal else (),
         variants=() if all_have_it else tuple(variants),
         splits_at_commas=not any(isinstance(mark, OneValuePerFlag) for mark in info.metadata),
+        words=_words_beside(info.annotation),
     )
 
 
@@ -273,6 +276,14 @@ def _is_optional(annotation: Any) -> bool:
 
 
 def _without_none(annotation: Any) -> Any:
+    """What a value is; of a number or a word in its place, the number."""
     if _is_union(annotation):
-        (annotation,) = (part for part in get_args(annotation) if part is not NoneType)
+        parts = [part for part in get_args(annotation) if part is not NoneType]
+        annotation = next(part for part in parts if len(parts) == 1 or get_origin(part) is not Literal)
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _words_beside(annotation: Any) -> tuple[str, ...]:
+    """The words that may stand in a number's place."""
+    parts = [part for part in get_args(annotation) if part is not NoneType] if _is_union(annotation) else []
+    return tuple(word for part in parts if len(parts) > 1 and get_origin(part) is Literal for word in get_args(part))

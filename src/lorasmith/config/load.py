@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 
 from lorasmith.config import reference
 from lorasmith.config.arguments import COMMAND_LINE, Arguments, Flag, split_arguments
-from lorasmith.config.explain import explain, stranger, unknown_option
+from lorasmith.config.explain import details_of, explain, stranger, unknown_option
 from lorasmith.config.flags import Option, as_text, options
 from lorasmith.config.layers import Layers
 from lorasmith.config.origin import Origin, Setting
@@ -122,7 +122,7 @@ def _validated(layers: Layers, *, notices: tuple[str, ...], problems: Sequence[P
 
 
 def _explained(error: ValidationError, origins: Mapping[str, Origin]) -> Iterator[tuple[Problem, bool]]:
-    return zip(explain(error, origins), (not detail["loc"] for detail in error.errors()), strict=True)
+    return zip(explain(error, origins), (not detail["loc"] for detail in details_of(error)), strict=True)
 
 
 def _read_file(file: Path) -> Reading:

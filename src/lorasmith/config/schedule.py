@@ -1,8 +1,8 @@
 """Owns for how long and in what order things train; knows no picture count (the plan does)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lorasmith.config.section import Section
 
@@ -14,8 +14,9 @@ LrSchedule = Literal[
 class ScheduleConfig(Section):
     """For how long and in what order."""
 
-    steps: Annotated[int, Field(ge=1)] | None = None
-    """Optimizer updates; None takes `epochs`, else `steps_per_picture`."""
+    steps: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    """Optimizer updates; None takes `epochs`, else `steps_per_picture`. `auto` trains past the usual number and exports
+    the best of about twelve checkpoints on the way."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Passes over the pictures (with repeats); ignored when `steps` is given."""
@@ -55,3 +56,20 @@ class ScheduleConfig(Section):
 
     text_encoder_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the run after which the text encoders' adapters stop training."""
+
+    @property
+    def chooses_its_steps(self) -> bool:
+        """Whether the run ends beyond what is expected to be best and exports the best checkpoint."""
+        return self.steps == "auto"
+
+    @property
+    def fixed_steps(self) -> int | None:
+        """The number of updates, where one was said."""
+        return None if self.steps == "auto" else self.steps
+
+    @model_validator(mode="after")
+    def auto_needs_rates_that_do_not_end(self) -> Self:
+        """A rate that falls to zero at the last step makes every checkpoint but the last an unfinished one."""
+        if self.chooses_its_steps and self.lr_schedule not in ("constant", "constant_with_warmup"):
+            raise ValueError(f"steps = auto takes a constant rate; lr_schedule = {self.lr_schedule} wants a last step")
+        return self

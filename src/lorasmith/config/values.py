@@ -49,6 +49,8 @@ def from_toml(option: Option, value: object) -> object:
             return tuple(cast("list[str]", value))
         case ("table", str()):
             return from_texts(option, [value])
+        case (_, str()) if value.lower() in option.words:
+            return value.lower()
         case ("table", dict()) if all(type(number) is int for number in cast("dict[str, object]", value).values()):
             return cast("dict[str, int]", value)
         case (_, str()) if option.optional and _is_none(value):
@@ -62,6 +64,8 @@ def _from_text(option: Option, text: str) -> object:
         return False if _is_none(text) else _switch(option, text)
     if option.optional and _is_none(text):
         return None
+    if text.strip().lower() in option.words:
+        return text.strip().lower()
     match option.kind:
         case "switch":
             return _switch(option, text)

@@ -1,6 +1,6 @@
 """Owns turning a trained run into exports: takes its weights out, draws the card's pictures, writes and reads back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lorasmith.config.train import TrainConfig
-from lorasmith.events import Emit, ExportWritten, Notice
+from lorasmith.events import Emit, ExportWritten, Notice, ignore
 from lorasmith.export.bake import bake
 from lorasmith.export.from_peft import adapter_weights
 from lorasmith.export.info import CardPicture, ExportInfo
@@ -22,6 +22,7 @@ from lorasmith.export.weights import (
     Part,
     PartAdapter,
 )
+from lorasmith.export.write import ExportedFile
 from lorasmith.export.write_all import write_exports
 from lorasmith.models.family import EdmSchedule, NoiseSchedule
 from lorasmith.run_folder import RunFolder
@@ -38,17 +39,24 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 def export_run(config: TrainConfig, plan: RunPlan, prepared: PreparedRun, folder: RunFolder, emit: Emit) -> None:
     """Write everything other programs read into the export folder, and say so file by file."""
-    training = prepared.training
-    weights = in_precision(_adapters(config, training, emit), _DTYPES[config.output.precision])
-    files = write_exports(
-        folder.export,
-        weights,
-        rows=new_token_rows(config, training),
-        info=export_info(config, plan, training),
-        pictures=_card_pictures(config, plan, prepared, folder),
-    )
-    for file in files:
+    pictures = card_pictures(config, plan, prepared, folder)
+    for file in export_training(config, plan, prepared.training, folder.export, pictures=pictures, emit=emit):
         emit(ExportWritten(file.path, file.readers))
+
+
+def export_training(
+    config: TrainConfig,
+    plan: RunPlan,
+    training: Training,
+    folder: Path,
+    *,
+    pictures: Sequence[CardPicture] = (),
+    emit: Emit = ignore,
+) -> tuple[ExportedFile, ...]:
+    """Write what is trained, as it stands, into a folder; the card shows `pictures`."""
+    weights = in_precision(_adapters(config, training, emit), _DTYPES[config.output.precision])
+    rows, info = new_token_rows(config, training), export_info(config, plan, training)
+    return write_exports(folder, weights, rows=rows, info=info, pictures=pictures)
 
 
 def new_token_rows(config: TrainConfig, training: Training) -> NewTokenRows:
@@ -148,7 +156,7 @@ def _what_baking_lost(baked: BakedAdapters) -> str:
     )
 
 
-def _card_pictures(
+def card_pictures(
     config: TrainConfig, plan: RunPlan, prepared: PreparedRun, folder: RunFolder
 ) -> tuple[CardPicture, ...]:
     """Pictures drawn with the adapter and the new tokens in place: the last validation's, else of the captions."""

@@ -22,6 +22,7 @@ from lorasmith.errors import ConfigError, DataError
 from lorasmith.events import Emit, Notice
 from lorasmith.tokens.vocabulary import TokenVocabulary
 from lorasmith.training.assemble import PictureSets
+from lorasmith.training.selection import held_out_pictures
 
 
 def instance_images(config: TrainConfig, emit: Emit) -> tuple[Example, ...]:
@@ -66,10 +67,17 @@ def deal(
     config: TrainConfig, instance: Sequence[Example], class_examples: Sequence[Example], resolution: int
 ) -> PictureSets:
     """Keep the held-out pictures apart and deal the others to micro-steps."""
-    training, kept_out = held_out(instance, config.validation.held_out, config.runtime.seed)
+    training, kept_out = held_out(instance, held_out_count(config, len(instance)), config.runtime.seed)
     settings = replace(order_settings(config, resolution), class_captions=class_captions(config, training))
     order = BatchOrder(training, class_examples, settings=settings)
     return PictureSets(training, kept_out, tuple(class_examples), order)
+
+
+def held_out_count(config: TrainConfig, pictures: int) -> int:
+    """How many pictures are kept out: as said, else as many as choosing among checkpoints takes, else none."""
+    if config.validation.held_out or not config.schedule.chooses_its_steps:
+        return config.validation.held_out
+    return held_out_pictures(pictures)
 
 
 def class_captions(config: TrainConfig, examples: Sequence[Example]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from lorasmith.data.views import AROUND_MASKS, AS_IT_IS, has_few_views
 from lorasmith.data.wording import counted
 from lorasmith.events import Emit, Notice
 from lorasmith.inference.pipeline import pipeline_from_components
-from lorasmith.models.sdxl.components import open_components
+from lorasmith.models.sdxl.components import SdxlComponents, open_components
 from lorasmith.models.sdxl.family import Sdxl
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs import pictures
@@ -22,7 +22,8 @@ from lorasmith.runs.masks import with_masks_from_words
 from lorasmith.runs.plan import Survey, class_image_folder
 from lorasmith.runs.sampling import ValidationSampler, draw_class_images
 from lorasmith.sizes import Size
-from lorasmith.training.assemble import assemble, vocabulary_of
+from lorasmith.training.assemble import abstractions_of, assemble, vocabulary_of
+from lorasmith.training.drift import MOST_PICTURES, DriftGauge
 from lorasmith.training.loop import Training
 from lorasmith.training.plan import RunPlan
 from lorasmith.training.precision import resolve_device, resolve_precision
@@ -41,11 +42,16 @@ class PreparedRun:
     size: Size
 
 
-def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit) -> PreparedRun:
-    """Everything up to the first step, from the base's weights to encoded pictures."""
+def prepare(
+    config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit, *, components: SdxlComponents | None = None
+) -> PreparedRun:
+    """Everything up to the first step, from the base's weights to encoded pictures.
+
+    `components` are an open base to be trained on, in the run's precision; it is changed for good.
+    """
     device = resolve_device(config.runtime.device)
     precision = resolve_precision(config.runtime.precision, device)
-    components = open_components(config.model, dtype=precision.dtype)
+    components = components or open_components(config.model, dtype=precision.dtype)
     prediction = None if config.model.prediction == "auto" else config.model.prediction
     family = Sdxl(components, device=device, prediction=prediction, reading=config.text)
     if config.runtime.gradient_checkpointing:
@@ -57,9 +63,11 @@ def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit
     sets = pictures.deal(config, instance, class_examples, surveyed.resolution)
     training = assemble(config, family, sets, steps=surveyed.plan.steps, precision=precision)
     targets = targets_of(surveyed.resolution, buckets=config.data.buckets)
-    fixed = fixed_draws(sets.held_out, targets, AROUND_MASKS if config.data.crop == "mask" else AS_IT_IS)
+    views = AROUND_MASKS if config.data.crop == "mask" else AS_IT_IS
+    fixed = fixed_draws(sets.held_out, targets, views)
     _tell_of_long_prompts(surveyed.plan, emit)
-    _encode_pictures(config, training, fixed, emit)
+    looked_at = fixed_draws((*sets.held_out, *sets.training)[:MOST_PICTURES], targets, views)
+    _encode_pictures(config, training, (*fixed, *looked_at), emit)
     sampler = ValidationSampler(
         pipeline, vocabulary_of(config), config.validation, folder.samples,
         seed=config.runtime.seed, size=size, base=surveyed.plan.base, text=config.text,
@@ -69,6 +77,9 @@ def prepare(config: TrainConfig, surveyed: Survey, folder: RunFolder, emit: Emit
         held_out=[training.batches.batch_of([draw]) for draw in fixed],
         sampler=sampler if config.validation.prompts else None,
         emit=emit,
+        gauge=DriftGauge(training, [training.batches.batch_of([draw]) for draw in looked_at], abstractions_of(config)),
+        candidates=frozenset(surveyed.plan.candidate_steps),
+        drawn_at=frozenset(surveyed.plan.validation_steps),
     )
     return PreparedRun(training, validation, pipeline, size)
 

@@ -22,6 +22,7 @@ from lorasmith.events import Emit, Event, Notice, RunEnded, RunStarted, StepDone
 from lorasmith.models.sdxl import components
 from lorasmith.reports.report import write_report
 from lorasmith.run_folder import RunFolder
+from lorasmith.runs.candidates import settle
 from lorasmith.runs.exports import export_run
 from lorasmith.runs.pictures import with_pinned_dataset
 from lorasmith.runs.plan import Survey, survey
@@ -120,7 +121,8 @@ def _absolute_data(data: DataConfig) -> dict[str, object]:
 
 def _work(run: _Run, *, resumed: bool) -> Path:
     """Train to the end (or to the next stop), export and report; everything said is also written down."""
-    store = CheckpointStore(run.folder.checkpoints, run.config.checkpoint.keep)
+    candidates = frozenset(run.survey.plan.candidate_steps)
+    store = CheckpointStore(run.folder.checkpoints, run.config.checkpoint.keep, candidates)
     damaged = list[str]()
     newest = store.newest(damaged.append)
     first = newest[0].step if newest else 0
@@ -142,9 +144,13 @@ def _work(run: _Run, *, resumed: bool) -> Path:
         if newest is not None:
             refuse_changes(newest[1], prepared.training.facts)
             prepared.training.restore(newest[0])
-        rhythm = Rhythm(frozenset(plan.checkpoint_steps), frozenset(plan.validation_steps), run.stop.is_set)
+        elif candidates:
+            prepared.validation.measure_candidate(0, prepared.training.phase)
+        looked_at = frozenset(plan.validation_steps) | candidates
+        rhythm = Rhythm(frozenset(plan.checkpoint_steps), looked_at, run.stop.is_set)
         fit(prepared.training, store=store, rhythm=rhythm, validation=prepared.validation, emit=emit)
-        export_run(run.config, plan, prepared, run.folder, emit)
+        settled = settle(run.config, plan, prepared, run.folder, emit)
+        export_run(run.config, settled, prepared, run.folder, emit)
         leave_outbox(run.config, run.folder)
     if run.config.hub.push:
         push_finished_run(run.folder, _to_all(log.append, run.emit), run.hub_token, stop_asked=run.stop.is_set())

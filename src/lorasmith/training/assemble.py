@@ -96,6 +96,11 @@ def vocabulary_of(config: TrainConfig) -> TokenVocabulary:
     return TokenVocabulary.of(words, per_abstraction=config.tokens.per_abstraction, look_alikes=look_alikes)
 
 
+def abstractions_of(config: TrainConfig) -> TokenVocabulary:
+    """The words that stand for what is learnt, whether new tokens are used or not; for finding them in captions."""
+    return TokenVocabulary.of(config.tokens.abstractions, per_abstraction=1)
+
+
 def rate_schedule(config: TrainConfig, steps: int) -> RateSchedule:
     """How the run's rates change."""
     schedule = config.schedule

@@ -37,10 +37,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The checkpoints of one run, `step-000400` and so on, of which the newest `keep` stay."""
+    """The checkpoints of one run, `step-000400` and so on, of which the newest `keep` stay, and the `candidates`."""
 
     folder: Path
     keep: int
+    candidates: frozenset[int] = frozenset()
 
     def write(self, state: TrainingState, facts: dict[str, str]) -> Path:
         """Write a checkpoint whole, then let go of the oldest ones. `facts` are compared on resume.
@@ -95,7 +96,8 @@ class CheckpointStore:
 
     def _prune(self, newest: int) -> None:
         """Let go of all but the newest. What lies beyond `newest` was damaged, else the run had gone on from it."""
-        kept = [folder for folder in self.folders() if _step_of(folder) <= newest][-self.keep :]
+        up_to_newest = [folder for folder in self.folders() if _step_of(folder) <= newest]
+        kept = up_to_newest[-self.keep :] + [one for one in up_to_newest if _step_of(one) in self.candidates]
         try:
             for folder in [folder for folder in self.folders() if folder not in kept]:
                 # Renamed first, so that a kill in the middle never leaves half a checkpoint under a valid name.

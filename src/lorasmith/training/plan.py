@@ -17,6 +17,7 @@ from lorasmith.config.train import TrainConfig
 from lorasmith.models.long_prompts import LongPrompt
 from lorasmith.sizes import Size
 from lorasmith.training.phases import NEW_TOKENS, TEXT_ENCODERS, PartName, PhaseSchedule
+from lorasmith.training.selection import candidate_steps, usual_share, usual_steps
 
 _EMBEDDED_CLAMP = (100, 600)
 _REAL_CLAMP = (500, 1500)
@@ -144,6 +145,8 @@ class RunPlan:
     optimizer: str
     caches: tuple[str, ...]
     checkpoint_steps: tuple[int, ...]
+    candidate_steps: tuple[int, ...]
+    """The checkpoints the run chooses among at its end; none unless `schedule.steps` is `auto`."""
     validation_steps: tuple[int, ...]
     memory_bytes: int
     seconds: float
@@ -167,6 +170,7 @@ class RunPlan:
 def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
     """Resolve a config with the facts it depends on."""
     steps = planned_steps(config, facts)
+    candidates = planned_candidates(config, facts)
     schedule = phase_schedule(config, steps)
     micro_steps = facts.micro_steps_per_epoch
     steps_per_epoch = math.ceil(micro_steps / config.schedule.gradient_accumulation)
@@ -193,7 +197,8 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
         adapters=facts.base.adapters,
         optimizer=_optimizer_name(config.optimizer),
         caches=_caches(config),
-        checkpoint_steps=(*due_steps(config.checkpoint.every, steps), steps),
+        checkpoint_steps=tuple(sorted({*due_steps(config.checkpoint.every, steps), *candidates, steps})),
+        candidate_steps=candidates,
         validation_steps=validation_steps(config, steps, steps_per_epoch=steps_per_epoch),
         memory_bytes=_memory(config, facts),
         seconds=_seconds(config, facts, steps),
@@ -208,10 +213,15 @@ def make_plan(config: TrainConfig, facts: Facts) -> RunPlan:
 
 
 def planned_steps(config: TrainConfig, facts: Facts) -> int:
-    """Optimizer updates: as said, else from epochs, else from the number of pictures within the clamp."""
+    """Optimizer updates: as said, else from epochs, else from the number of pictures within the clamp.
+
+    With `auto`, up to the last candidate.
+    """
     schedule = config.schedule
-    if schedule.steps is not None:
-        return schedule.steps
+    if schedule.chooses_its_steps:
+        return planned_candidates(config, facts)[-1]
+    if schedule.fixed_steps is not None:
+        return schedule.fixed_steps
     if schedule.epochs is not None:
         return schedule.epochs * math.ceil(facts.micro_steps_per_epoch / schedule.gradient_accumulation)
     fewest, most = _EMBEDDED_CLAMP if facts.base.is_embedded else _REAL_CLAMP
@@ -219,11 +229,22 @@ def planned_steps(config: TrainConfig, facts: Facts) -> int:
     return max(fewest, min(most, schedule.steps_per_picture * facts.instance_images))
 
 
+def planned_candidates(config: TrainConfig, facts: Facts) -> tuple[int, ...]:
+    """The steps of the checkpoints that the run chooses among; none unless it does."""
+    if not config.schedule.chooses_its_steps:
+        return ()
+    return candidate_steps(usual_steps(facts.instance_images), most=config.schedule.max_steps)
+
+
 def phase_schedule(config: TrainConfig, steps: int) -> PhaseSchedule:
-    """Which parts the config trains and when each stops."""
+    """Which parts the config trains and when each stops.
+
+    A run that goes on past what is expected to be best counts shares from what is expected.
+    """
+    expected = usual_share(steps) if config.schedule.chooses_its_steps else steps
     said = config.schedule.pivot_step
-    pivot = _share_of(config.schedule.pivot, steps) if said is None else said
-    text_stop = _share_of(config.schedule.text_encoder_fraction, steps)
+    pivot = _share_of_run(config.schedule.pivot, steps, expected) if said is None else said
+    text_stop = _share_of_run(config.schedule.text_encoder_fraction, steps, expected)
     return PhaseSchedule(
         parts=trained_parts(config),
         total_steps=steps,
@@ -232,9 +253,11 @@ def phase_schedule(config: TrainConfig, steps: int) -> PhaseSchedule:
     )
 
 
-def _share_of(fraction: float, steps: int) -> int:
-    """A share of the steps, in whole ones; at least one of them unless the share is zero, which means never."""
-    return max(1, round(fraction * steps)) if fraction > 0 else 0
+def _share_of_run(fraction: float, steps: int, expected: int) -> int:
+    """A share of the expected steps; at least one unless it is zero, which means never, and one is to the end."""
+    if fraction == 1:
+        return steps
+    return max(1, round(fraction * expected)) if fraction > 0 else 0
 
 
 def trained_parts(config: TrainConfig) -> frozenset[PartName]:

@@ -8,7 +8,7 @@ import torch
 
 from lorasmith import rng
 from lorasmith.data.batches import Batch
-from lorasmith.events import Emit, SamplesReady, ValidationDone
+from lorasmith.events import CandidateMeasured, Emit, SamplesReady, ValidationDone
 from lorasmith.training.loop import Training
 from lorasmith.training.phases import Phase
 from lorasmith.training.step import StepDraws, training_step
@@ -26,6 +26,14 @@ class Sampler(Protocol):
         ...
 
 
+class Gauge(Protocol):
+    """Measures drift."""
+
+    def measure(self, phase: Phase) -> float:
+        """How far prompts without the concept have moved."""
+        ...
+
+
 @dataclass(frozen=True)
 class RunValidation:
     """Held-out loss and pictures, in that order; each is left out when there is nothing to do it with."""
@@ -35,15 +43,34 @@ class RunValidation:
     """One batch of one picture each."""
     sampler: Sampler | None
     emit: Emit
+    gauge: Gauge | None = None
+    """Measures the run's candidates, where it chooses among its checkpoints."""
+    candidates: frozenset[int] = frozenset()
+    drawn_at: frozenset[int] | None = None
+    """The steps that pictures are drawn after; None: whenever it validates."""
 
     def validate(self, step: int, phase: Phase) -> None:
         """Measure and draw after `step` finished updates."""
-        if self.held_out:
-            self.emit(held_out_loss(self.training, self.held_out, phase))
-        if self.sampler is not None:
+        done = held_out_loss(self.training, self.held_out, phase) if self.held_out else None
+        if step in self.candidates:
+            self._tell_candidate(step, phase, done)
+        if done is not None:
+            self.emit(done)
+        if self.sampler is not None and (self.drawn_at is None or step in self.drawn_at):
             with self.training.precision.autocast():
                 samples = self.sampler.draw(step)
             self.emit(samples)
+
+    def measure_candidate(self, step: int, phase: Phase) -> CandidateMeasured:
+        """Measure what a checkpoint is chosen by, and say so; step 0 is what the run starts from."""
+        done = held_out_loss(self.training, self.held_out, phase) if self.held_out else None
+        return self._tell_candidate(step, phase, done)
+
+    def _tell_candidate(self, step: int, phase: Phase, done: ValidationDone | None) -> CandidateMeasured:
+        drift = None if self.gauge is None else self.gauge.measure(phase)
+        measured = CandidateMeasured(step, None if done is None else done.loss, drift)
+        self.emit(measured)
+        return measured
 
 
 @torch.no_grad()
@@ -57,21 +84,25 @@ def held_out_loss(training: Training, batches: Sequence[Batch], phase: Phase) ->
 
 
 def _loss_at(training: Training, batch: Batch, stratum: int, phase: Phase) -> float:
-    draws = _fixed_chance(training, batch, stratum)
+    draws = fixed_chance(training, batch, (stratum + 0.5) / _STRATA)
     with training.precision.autocast():
         prompts = training.prompts.embeddings(batch.captions, phase)
         loss = training_step(training.family, training.objective, batch, prompts=prompts, draws=draws)
     return loss.instance.item() / training.objective.weights(draws.timesteps).mean().item()
 
 
-def _fixed_chance(training: Training, batch: Batch, stratum: int) -> StepDraws:
-    """Noise that depends on the picture and the stratum alone; the timestep is the stratum's middle."""
+def fixed_chance(training: Training, batch: Batch, share: float) -> StepDraws:
+    """The noise and timestep of a batch at a share of the schedule; they depend on picture and share alone."""
     shape = batch.latents.mean.shape
-    generator = rng.generator(training.seed, "validation", batch.draws[0].example.id, stratum)
+    generator = rng.generator(training.seed, "validation", batch.draws[0].example.id, _stratum(share))
     device = training.family.device
     return StepDraws(
         posterior=torch.zeros(shape, device=device),
         noise=torch.randn(shape, generator=generator).to(device),
         offsets=torch.zeros(*shape[:2], 1, 1, device=device),
-        timesteps=torch.full((shape[0],), training.objective.timestep_of((stratum + 0.5) / _STRATA), device=device),
+        timesteps=torch.full((shape[0],), training.objective.timestep_of(share), device=device),
     )
+
+
+def _stratum(share: float) -> int:
+    return int(share * _STRATA)

@@ -1,0 +1,125 @@
+"""Which checkpoint each rule takes, on curves made so that the answer is known."""
+
+import itertools
+import math
+
+import pytest
+
+from lorasmith.training.selection import (
+    DRIFT_BUDGET,
+    Candidate,
+    Measured,
+    candidate_steps,
+    choose,
+    held_out_pictures,
+    usual_share,
+    usual_steps,
+)
+
+STEPS = (100, 200, 400, 800, 1600)
+
+
+def run(
+    losses: tuple[float, ...] | None = None,
+    drifts: tuple[float, ...] | None = None,
+    scores: tuple[float, ...] | None = None,
+    *,
+    error: float = 0.0,
+    pictures: int = 4,
+    start: float | None = 1.0,
+) -> Measured:
+    """A run with five candidates."""
+    nothing = (None,) * len(STEPS)
+    return Measured(
+        tuple(
+            Candidate(step, loss, drift, score, error)
+            for step, loss, drift, score in zip(
+                STEPS, losses or nothing, drifts or nothing, scores or nothing, strict=True
+            )
+        ),
+        pictures,
+        start,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "step"), [("last", 1600), ("steps_per_picture", 400), ("square_root", 800), ("least_loss", 200)]
+)
+def test_simple_rules_take_what_they_say(rule: str, step: int) -> None:
+    assert choose(run((0.9, 0.5, 0.6, 0.7, 0.8)), rule).step == step  # pyright: ignore[reportArgumentType]
+
+
+def test_the_least_loss_is_taken_where_the_valley_is_sharp() -> None:
+    chosen = choose(run((0.8, 0.4, 0.7, 0.9, 1.2), (0.0,) * 5))
+    assert chosen.step == 200
+    assert "0.4000" in chosen.reason
+
+
+def test_in_a_flat_valley_the_last_one_within_noise_is_taken() -> None:
+    assert choose(run((0.8, 0.400, 0.41, 0.44, 0.6), (0.0,) * 5)).step == 800
+
+
+def test_drift_ends_the_valley() -> None:
+    over = DRIFT_BUDGET * 1.1
+    chosen = choose(run((0.8, 0.400, 0.41, 0.44, 0.6), (0.0, 0.0, 0.1, over, over)))
+    assert chosen.step == 400
+    assert "drift 10%" in chosen.reason
+
+
+def test_where_all_of_the_valley_has_drifted_the_least_loss_before_it_is_taken() -> None:
+    over = DRIFT_BUDGET * 2
+    chosen = choose(run((0.8, 0.7, 0.41, 0.40, 0.41), (0.0, 0.1, over, over, over)))
+    assert chosen.step == 200
+    assert "past it" in chosen.reason
+
+
+def test_a_score_decides_whatever_loss_and_drift_say() -> None:
+    assert choose(run((0.1, 0.2, 0.3, 0.4, 0.5), (9.0,) * 5, (0.1, 0.2, 0.3, 0.9, 0.4))).step == 800
+
+
+def test_within_the_noise_of_the_best_score_the_earliest_is_taken() -> None:
+    chosen = choose(run(scores=(0.1, 0.55, 0.58, 0.60, 0.4), error=0.06))
+    assert chosen.step == 200
+    assert "0.600 at step 800" in chosen.reason
+
+
+def test_without_a_held_out_picture_the_usual_number_is_taken_and_that_is_said() -> None:
+    chosen = choose(run(pictures=3, drifts=(0.0, 0.1, 0.2, 0.3, 0.4)))
+    assert chosen.step == 400
+    assert "no picture is held out" in chosen.reason
+    assert choose(run(pictures=3, drifts=(0.0, 0.1, 0.9, 0.9, 0.9))).step == 200
+
+
+def test_nothing_to_choose_from_is_said() -> None:
+    with pytest.raises(ValueError, match="no checkpoint"):
+        choose(Measured((), 4))
+
+
+@pytest.mark.parametrize("usual", [1, 3, 40, 500, 1476])
+def test_candidates_are_evenly_spaced_in_logarithms(usual: int) -> None:
+    steps = candidate_steps(usual)
+    assert steps[0] == max(1, round(usual / 4))
+    assert steps[-1] == round(2.5 * usual)
+    assert list(steps) == sorted(set(steps))
+    if usual >= 100:
+        ratios = [later / earlier for earlier, later in itertools.pairwise(steps)]
+        assert max(ratios) / min(ratios) == pytest.approx(1, abs=0.05)
+
+
+def test_no_candidate_lies_beyond_the_most_steps() -> None:
+    assert candidate_steps(500, most=600)[-1] == 600
+    assert candidate_steps(500, most=5000) == candidate_steps(500)
+    assert candidate_steps(500, most=50)[0] == 5
+    assert candidate_steps(500, most=1) == (1,)
+
+
+@pytest.mark.parametrize(("pictures", "usual"), [(1, 100), (5, 500), (20, 1476), (100, 3300)])
+def test_the_usual_number_grows_with_the_pictures_and_then_with_their_root(pictures: int, usual: int) -> None:
+    assert usual_steps(pictures) == usual
+    assert usual_share(candidate_steps(usual)[-1]) == pytest.approx(usual, abs=1)
+
+
+@pytest.mark.parametrize(("pictures", "out"), [(1, 0), (3, 0), (4, 1), (7, 1), (8, 2), (15, 2), (40, 6)])
+def test_pictures_are_held_out_where_there_are_enough(pictures: int, out: int) -> None:
+    assert held_out_pictures(pictures) == out
+    assert math.isclose(out, 0.15 * pictures, abs_tol=1.5)

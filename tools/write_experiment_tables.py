@@ -1,0 +1,36 @@
+"""Puts the tables of an experiments folder between the marks of docs/experiments.md."""
+
+import re
+import sys
+from pathlib import Path
+
+from lorasmith.errors import DataError
+from lorasmith.runs.experiment_tables import as_markdown, tables_of
+from lorasmith.runs.regret import as_markdown as regret_as_markdown
+from lorasmith.runs.regret import regrets
+
+PAGE = Path(__file__).parents[1] / "docs" / "experiments.md"
+
+
+def filled(page: str, name: str, text: str) -> str:
+    """The page with `text` between the marks of `name`."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if begin not in page or end not in page:
+        raise SystemExit(f"the page has no marks for {name}")
+    pattern = re.escape(begin) + r".*?" + re.escape(end)
+    return re.sub(pattern, lambda _: f"{begin}\n{text.strip()}\n{end}", page, flags=re.DOTALL)
+
+
+def main(folder: Path) -> None:
+    """Write both kinds of tables; regret is left as it is where no trial has several checkpoints."""
+    tables = [table for table in tables_of(folder) if table.plan.name != "checkpoints"]
+    page = filled(PAGE.read_text(encoding="utf-8"), "tables", "\n".join(as_markdown(one) for one in tables))
+    try:
+        page = filled(page, "regret", regret_as_markdown(regrets(folder), score="joint"))
+    except DataError as none:
+        sys.stderr.write(f"{none}\n")
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
