@@ -22,7 +22,7 @@ from lorasmith.evaluation.material import InstanceImages
 from lorasmith.events import ignore
 from lorasmith.export_manifest import ExportManifest, is_export_folder, sha256_of
 from lorasmith.runs.export_source import ExportSource, find_export
-from lorasmith.runs.pictures import instance_images
+from lorasmith.runs.pictures import held_out_count, instance_images
 from lorasmith.runs.stored_config import read_config
 from lorasmith.sizes import Size
 from lorasmith.world import Concept, find_concept
@@ -178,7 +178,7 @@ def _read_instance(settings: EvaluationSettings, config: TrainConfig | None, siz
     if config is None:
         raise DataError("the export is not in a run's folder", remedy="Name their folder with --instance-images.")
     examples = instance_images(config, ignore)
-    return _opened(*held_out(examples, config.validation.held_out, config.runtime.seed), size)
+    return _opened(*held_out(examples, held_out_count(config, len(examples)), config.runtime.seed), size)
 
 
 def _in_folder(folder: Path) -> tuple[Example, ...]:
