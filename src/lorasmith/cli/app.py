@@ -16,6 +16,7 @@ from lorasmith.cli import (
     best_command,
     cache_command,
     caption_command,
+    check_command,
     config_commands,
     doctor_command,
     evaluate_command,
@@ -41,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 train_command.add_to(app)
+check_command.add_to(app)
 generate_command.add_to(app)
 caption_command.add_to(app)
 evaluate_command.add_to(app)

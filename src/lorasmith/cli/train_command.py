@@ -34,6 +34,7 @@ The flags of diffusers' advanced DreamBooth script work too: `lorasmith config f
 This command:
   --dry-run         Print what would be done, without loading any weights, and leave.
   --resume RUN      Go on with a stopped run, exactly, with its own options.
+  --leave-out NAME  Train without these: the .json of `lorasmith check`, or a picture's name (several times).
   --json            Print the plan or the result as JSON.
   --debug           Show the traceback of a failure.
   --help            Show this help and leave.
@@ -41,7 +42,7 @@ This command:
 Lists take a comma list or the flag several times; `none` unsets; switches take true or false, or --no-….
 """
 
-OWN_FLAGS = ("--dry-run", "--resume", "--json", "--debug", "--help")
+OWN_FLAGS = ("--dry-run", "--resume", "--leave-out", "--json", "--debug", "--help")
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="[FILES] [OPTIONS]")]
 
@@ -62,15 +63,17 @@ def train(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run")] = False,
     resume: Annotated[Path | None, typer.Option("--resume")] = None,
+    leave_out: Annotated[list[str] | None, typer.Option("--leave-out", "--leave_out")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
     show_help: Annotated[bool, typer.Option("--help", is_eager=True, callback=_show_help)] = False,
 ) -> None:
     """Train a LoRA on a folder of pictures."""
     del show_help
+    words = [*(words or []), *(f"--data.leave-out={name}" for name in leave_out or ())]
     if resume is not None:
-        _resume(resume, words or [], dry_run=dry_run, as_json=as_json)
+        _resume(resume, words, dry_run=dry_run, as_json=as_json)
         return
-    loaded = load(words or [])
+    loaded = load(words)
     with _naming_origins(loaded):
         if dry_run:
             _show_what_would_be_done(loaded, as_json=as_json)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lorasmith.config.section import Section
+from lorasmith.config.section import OneValuePerFlag, Section
 
 Interpolation = Literal["lanczos", "bicubic", "bilinear", "box", "hamming", "nearest"]
 
@@ -109,6 +109,9 @@ class DataConfig(Section):
 
     broken_pictures: Literal["refuse", "leave_out"] = "refuse"
     """What to do when a picture cannot be read: refuse to start, or go on without it."""
+
+    leave_out: Annotated[tuple[str, ...], OneValuePerFlag()] = ()
+    """Pictures not to train on: a report of `lorasmith check` (its .json), or names of pictures."""
 
     captions_without_token: Literal["refuse", "allow"] = "refuse"
     """What to do when a caption does not name a token abstraction."""

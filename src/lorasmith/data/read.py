@@ -3,8 +3,8 @@
 Broken pictures are found here, before training starts, because each one is decoded to its end.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -69,27 +69,42 @@ def read_examples(
     role: Role,
     pixel_limit: int,
     background: str,
+    leave_out: Collection[str] = (),
 ) -> Reading:
     """All pictures of `folder` in order of their names, each with its own caption or else the `prompt` for all.
 
     A caption is looked for in `metadata.jsonl` or `metadata.csv` (in `caption_column`, else in text, prompt or
-    caption), then in a `.txt` or `.caption` file of the picture's name. Raises DataError with all that is wrong.
+    caption), then in a `.txt` or `.caption` file of the picture's name. Pictures whose ids (`spelled`) are in
+    `leave_out` are not even opened. Raises DataError with all that is wrong.
     """
     colour_of(background)
     _refuse_missing(folder)
     captions = read_metadata(folder, column=caption_column)
-    return read_captioned(folder, captions, prompt=prompt, role=role, pixel_limit=pixel_limit)
+    return read_captioned(folder, captions, prompt=prompt, role=role, pixel_limit=pixel_limit, leave_out=leave_out)
 
 
-def read_captioned(folder: Path, captions: Captions, *, prompt: str | None, role: Role, pixel_limit: int) -> Reading:
+def read_captioned(
+    folder: Path,
+    captions: Captions,
+    *,
+    prompt: str | None,
+    role: Role,
+    pixel_limit: int,
+    leave_out: Collection[str] = (),
+) -> Reading:
     """The same where it is known already what a metadata file would say."""
-    listing = _listed_files(folder, captions)
-    _refuse_nothing(folder, listing, captions)
+    everything = _listed_files(folder, captions)
+    _refuse_nothing(folder, everything, captions)
+    listing = _without(everything, leave_out)
     chosen = _choose_captions(listing, captions, prompt)
     _refuse_problems([*captions.problems, *chosen.problems])
     examples, broken = _probe_all(listing, chosen, role, pixel_limit)
     _refuse_all_broken(folder, examples, broken)
-    return Reading(examples, broken, (*chosen.notes, *_notes_on(listing), *_notes_on_copies(examples)))
+    return Reading(
+        examples,
+        broken,
+        (*chosen.notes, *_notes_on(listing), *_notes_on_copies(examples), *_notes_on_left_out(everything, leave_out)),
+    )
 
 
 def refuse_or_leave_out(reading: Reading, policy: Literal["refuse", "leave_out"], where: str) -> tuple[Example, ...]:
@@ -108,6 +123,11 @@ def refuse_or_leave_out(reading: Reading, policy: Literal["refuse", "leave_out"]
 def picture_files(folder: Path) -> list[Path]:
     """The files in `folder` that are, or call themselves, pictures; in order of their names."""
     return [path for _, path in sorted(_listed_files(folder, Captions()).pictures.items())]
+
+
+def spelled(id: str) -> str:
+    """An id as `leave_out` names it: what is no UTF-8 in a file's name can be written down nowhere, and becomes `?`."""
+    return id.encode("utf-8", "replace").decode()
 
 
 def _refuse_missing(folder: Path) -> None:
@@ -135,6 +155,16 @@ def _listed_files(folder: Path, metadata: Captions) -> _Listing:
 def _is_out_of_sight(path: Path) -> bool:
     """Hidden files, and masks: a mask that was learnt as a picture would be nothing but white shapes."""
     return path.name.startswith(".") or is_called_a_mask(path) or (path.is_dir() and path.name == MASK_FOLDER)
+
+
+def _without(listing: _Listing, leave_out: Collection[str]) -> _Listing:
+    kept = {id: path for id, path in listing.pictures.items() if spelled(id) not in leave_out}
+    if listing.pictures and not kept:
+        raise DataError(
+            f"all {counted(len(listing.pictures), 'picture')} are left out", where="data.leave_out",
+            remedy="Take back those that are good enough, or add better ones.",
+        )  # fmt: skip
+    return replace(listing, pictures=kept)
 
 
 def _calls_itself_a_picture(path: Path) -> bool:
@@ -247,6 +277,15 @@ def _notes_on(listing: _Listing) -> list[str]:
     outside = [name for name in listing.folders if not any(id.startswith(f"{name}/") for id in listing.pictures)]
     if outside:
         notes.append(f"{counted(len(outside), 'sub-folder')} not searched: {listed(outside)}")
+    return notes
+
+
+def _notes_on_left_out(listing: _Listing, leave_out: Collection[str]) -> list[str]:
+    there = {spelled(id) for id in listing.pictures}
+    out, unknown = (sorted(there & set(leave_out)), sorted(set(leave_out) - there))
+    notes = [f"{counted(len(out), 'picture')} left out, as data.leave_out says: {listed(out)}"] if out else []
+    if unknown:
+        notes.append(f"data.leave_out names {counted(len(unknown), 'picture')} that are not there: {listed(unknown)}")
     return notes
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from lorasmith.checking.report import read_left_out
 from lorasmith.config.data import DataConfig
 from lorasmith.config.train import TrainConfig
 from lorasmith.data.archives import is_archive, unpacked
@@ -15,7 +16,7 @@ from lorasmith.data.decode import colour_of
 from lorasmith.data.examples import Example, Role
 from lorasmith.data.masks import Masked, MaskOptions, with_masks
 from lorasmith.data.order import BatchOrder, OrderSettings, held_out
-from lorasmith.data.read import Reading, read_captioned, read_examples, refuse_or_leave_out
+from lorasmith.data.read import Reading, read_captioned, read_examples, refuse_or_leave_out, spelled
 from lorasmith.data.token_check import refuse_captions_without_token
 from lorasmith.data.views import ViewSettings
 from lorasmith.errors import ConfigError, DataError
@@ -61,6 +62,22 @@ def class_images(config: TrainConfig, folder: Path) -> tuple[Example, ...]:
         background=config.data.background,
     )
     return refuse_or_leave_out(reading, config.data.broken_pictures, str(folder))[: config.prior.class_images_used]
+
+
+def with_left_out_named(config: TrainConfig) -> TrainConfig:
+    """The same config with names in the place of reports, so that a later check changes nothing of this run."""
+    if not config.data.leave_out:
+        return config
+    names = tuple(sorted(left_out(config.data)))
+    return config.model_copy(update={"data": config.data.model_copy(update={"leave_out": names})})
+
+
+def left_out(data: DataConfig) -> frozenset[str]:
+    """The ids of the pictures that the config leaves out, by name or by the report of a check."""
+    names: set[str] = set()
+    for said in data.leave_out:
+        names |= set(read_left_out(Path(said).expanduser())) if said.lower().endswith(".json") else {said}
+    return frozenset(spelled(name) for name in names)
 
 
 def deal(
@@ -147,8 +164,9 @@ def _read(config: TrainConfig, emit: Emit) -> Reading:
     captions = kept.captions(data.caption_column)
     colour_of(data.background)
     return read_captioned(
-        kept.folder, captions, prompt=data.instance_prompt, role=Role.INSTANCE, pixel_limit=data.pixel_limit
-    )
+        kept.folder, captions, prompt=data.instance_prompt, role=Role.INSTANCE, pixel_limit=data.pixel_limit,
+        leave_out=left_out(data),
+    )  # fmt: skip
 
 
 def _read_folder(data: DataConfig, folder: Path) -> Reading:
@@ -159,6 +177,7 @@ def _read_folder(data: DataConfig, folder: Path) -> Reading:
         role=Role.INSTANCE,
         pixel_limit=data.pixel_limit,
         background=data.background,
+        leave_out=left_out(data),
     )
 
 

@@ -24,7 +24,7 @@ from lorasmith.reports.report import write_report
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs.candidates import settle
 from lorasmith.runs.exports import export_run
-from lorasmith.runs.pictures import with_pinned_dataset
+from lorasmith.runs.pictures import with_left_out_named, with_pinned_dataset
 from lorasmith.runs.plan import Survey, survey
 from lorasmith.runs.prepare import prepare
 from lorasmith.runs.push import leave_outbox, push_finished_run, refuse_hopeless_push
@@ -71,7 +71,7 @@ def train(
     folder = RunFolder(config.output.folder)
     folder.refuse_if_used()
     refuse_hopeless_push(config, emit, hub_token, resumed=False)
-    config = with_pinned_dataset(config)
+    config = with_left_out_named(with_pinned_dataset(config))
     surveyed = survey(config, emit)
     with folder.claim(fresh=True):
         _write_down(folder, config, surveyed, origins or {})
