@@ -114,9 +114,7 @@ _PRIOR_AND_VALIDATION = (
     _advice("prior_generation_precision", "Class images are drawn in the run's own precision (--runtime.precision)."),
     _renamed("validation_prompt", "validation.prompts"),
     _renamed("num_validation_images", "validation.count"),
-    _renamed(
-        "validation_epochs", "validation.every_epochs", "Without it four times a run."
-    ),
+    _renamed("validation_epochs", "validation.every_epochs", "Without it four times a run."),
     _switch("do_edm_style_training", "objective.edm_style", "Not needed for bases with an EDM scheduler."),
 )
 

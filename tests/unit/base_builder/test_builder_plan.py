@@ -21,7 +21,11 @@ def made_up(monkeypatch: pytest.MonkeyPatch, *names: str, breaks: str = "") -> l
         ran.append(name)
 
     made = tuple(Stage(name, 1.0, lambda name=name: run(name)) for name in names)
-    monkeypatch.setattr(plan, "stages", lambda _: made)
+
+    def stages(_: object) -> tuple[Stage, ...]:
+        return made
+
+    monkeypatch.setattr(plan, "stages", stages)
     return ran
 
 

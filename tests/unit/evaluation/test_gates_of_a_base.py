@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from lorasmith.evaluation import FACTORS, Guess, Reading, value_of
+from lorasmith.evaluation import FACTORS, Factor, Guess, Reading, value_of
 from lorasmith.evaluation.base_gates import Cost, base_scenes, cost_gates, reading_gates
 from lorasmith.world import BACKGROUNDS, OBJECTS, STYLES, Scene
 
@@ -14,7 +14,9 @@ SCENES = base_scenes(201)
 
 def as_said(scene: Scene, **otherwise: str) -> Reading:
     """A reading that agrees with the scene but for what is given."""
-    guesses = {factor: Guess(otherwise.get(factor, value_of(scene, factor)), 0.9) for factor in FACTORS}
+    guesses: dict[Factor, Guess] = {
+        factor: Guess(otherwise.get(factor, value_of(scene, factor)), 0.9) for factor in FACTORS
+    }
     return Reading(guesses, np.zeros(64, dtype=np.float32))
 
 
