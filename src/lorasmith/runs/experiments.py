@@ -79,7 +79,10 @@ def run_experiments(
         with ledger.taking(key) as mine:
             if not mine:
                 continue
-            record = bench.do(trial)
+            try:
+                record = bench.do(trial)
+            except StoppedError:  # in the middle of a trial, whose own run is not there to be resumed
+                raise _stopped(folder) from None
             ledger.add(record)
         done_here += 1
         done = ledger.done()

@@ -59,6 +59,15 @@ def test_stopping_keeps_whole_trials_and_the_same_command_goes_on(tiny_base: Pat
     assert not list((tmp_path / "out" / ".work").iterdir()), "nothing of a stopped trial is left"
 
 
+def test_stopping_in_the_middle_of_a_trial_keeps_nothing_of_it(tiny_base: Path, tmp_path: Path) -> None:
+    file = write_experiment(tmp_path / "one.toml", tiny_base, concepts=["robot"])
+    asked = iter([False, True])
+    with pytest.raises(StoppedError, match="The same command goes on"):
+        run_experiments([file], tmp_path / "out", CountingExaminer(), stop=lambda: next(asked))
+    assert Ledger(tmp_path / "out").done() == {}
+    assert not list((tmp_path / "out" / ".work").iterdir())
+
+
 def test_a_line_that_a_kill_left_half_written_costs_its_own_trial_alone(tiny_base: Path, tmp_path: Path) -> None:
     file = write_experiment(tmp_path / "one.toml", tiny_base, concepts=["teddy bear"])
     run_experiments([file], tmp_path / "out", CountingExaminer())
