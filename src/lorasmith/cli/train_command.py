@@ -105,15 +105,17 @@ def _naming_origins(loaded: Loaded) -> Generator[None]:
 
 def _train(loaded: Loaded, *, as_json: bool) -> None:
     from lorasmith.cli.progress_bar import showing
-    from lorasmith.runs.going_on import go_on_or_train
-    from lorasmith.runs.train import train as train_run
 
     origins = {path: str(origin) for path, origin in loaded.origins.items()}
     token = loaded.hub_token
     with showing() as emit:
         if loaded.resume_from is None:
+            from lorasmith.runs.train import train as train_run
+
             folder = train_run(loaded.config, origins=origins, emit=emit, hub_token=token)
         else:
+            from lorasmith.runs.going_on import go_on_or_train
+
             folder = go_on_or_train(loaded.config, loaded.resume_from, origins=origins, emit=emit, hub_token=token)
     _tell_where_it_is(folder, as_json=as_json)
 
