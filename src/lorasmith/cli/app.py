@@ -22,6 +22,7 @@ from lorasmith.cli import (
     evaluate_command,
     experiments_command,
     generate_command,
+    import_command,
     push_command,
     train_command,
     verify_command,
@@ -55,6 +56,7 @@ world_command.add_to(app)
 best_command.add_to(app)
 experiments_command.add_to(app)
 cache_command.add_to(app)
+import_command.add_to(app)
 doctor_command.add_to(app)
 
 

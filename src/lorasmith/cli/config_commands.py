@@ -3,7 +3,7 @@
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from lorasmith.config.flags import flatten, options
 from lorasmith.config.load import Loaded
 from lorasmith.config.origin import Origin
 from lorasmith.config.reference_flags import REFERENCE_FLAGS, ReferenceFlag
+from lorasmith.config.toml_text import toml_value
 
 _WIDTH = 110
 
@@ -59,31 +60,7 @@ def toml_lines(config: BaseModel, origins: Mapping[str, Origin]) -> Iterator[str
             section = inside
             yield f"\n[{section}]"
         origin = origins.get(path)
-        yield f"{name} = {_toml_value(path, value)}" + (f"  # {clean(str(origin))}" if origin else "")
-
-
-def _toml_value(path: str, value: object) -> str:
-    if value is None:
-        return "false" if options()[path].kind == "section" else '"none"'
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case tuple():
-            parts = cast("tuple[str, ...]", value)
-            return f"[{', '.join(_toml_text(part) for part in parts)}]"
-        case dict():
-            entries = cast("dict[str, int]", value)
-            return f"{{{', '.join(f'{_toml_text(name)} = {number}' for name, number in entries.items())}}}"
-        case _:
-            return _toml_text(str(value))
-
-
-def _toml_text(text: str) -> str:
-    """JSON's strings are TOML's, but for the control characters from 7F on, which JSON leaves as they are."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(f"\\u{ord(sign):04x}" if "\x7f" <= sign <= "\x9f" else sign for sign in quoted)
+        yield f"{name} = {toml_value(path, value)}" + (f"  # {clean(str(origin))}" if origin else "")
 
 
 def _as_data(loaded: Loaded, *, with_origins: bool) -> object:
