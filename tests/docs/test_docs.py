@@ -1,5 +1,6 @@
 """What README and guides say is so: every command in them runs, every link resolves, every option they name exists."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -50,11 +51,37 @@ def reader(hub: FakeHub, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.Mo
     """A folder with `pictures` in it, where the shipped base and the hub's are a tiny one, and a hub to push to."""
     del hub
     pictures(tmp_path / "pictures", 4)
+    lay_other_trainers_configs(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(embedded, "path", lambda: tiny_base)
     monkeypatch.setattr(hub_files, "snapshot_download", partial(_downloaded, str(tiny_base)))
     return tmp_path
+
+
+def lay_other_trainers_configs(folder: Path) -> None:
+    """What somebody has who comes from another trainer."""
+    base = "stabilityai/stable-diffusion-xl-base-1.0"
+    dataset = {"caption_ext": "txt", "folder_path": "pictures", "resolution": [64]}
+    process = {"type": "sd_trainer", "network": {"linear": 4}, "datasets": [dataset], "train": {"steps": 4}}
+    contents: dict[str, object] = {
+        "onetrainer.json": {
+            "training_method": "LORA", "model_type": "STABLE_DIFFUSION_XL_10_BASE", "base_model_name": base,
+            "resolution": "64", "concepts": [{"path": "pictures"}],
+        },
+        "ai-toolkit.yaml": {"job": "extension", "config": {
+            "name": "toolkit", "process": [{**process, "model": {"is_xl": True, "name_or_path": base}}],
+        }},
+        "config.json": {"model_family": "sdxl", "model_type": "lora", "max_train_steps": 4},
+    }  # fmt: skip
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    (folder / "10_thing").symlink_to(folder / "pictures")
+    (folder / "train.sh").write_text(
+        f"accelerate launch sdxl_train_network.py --network_dim 4 --pretrained_model_name_or_path {base} "
+        "--train_data_dir . --resolution 64 --max_train_steps 4 --output_name kohya --mixed_precision no\n",
+        encoding="utf-8",
+    )
 
 
 def _downloaded(folder: str, name: str, **_: object) -> str:

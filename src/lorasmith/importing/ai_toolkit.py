@@ -313,21 +313,18 @@ def _cut(draft: Draft, one: Keys) -> None:
             value = one.text(name) if name == "mask_path" else True
             draft.carry(ours, value, one.told(name))
     if one.number("mask_min_value", 0):
-        otherwise = "whole pictures are learnt"
         value = one.number("mask_min_value", 0)
         draft.carry("objective.unmasked_weight", value, one.told("mask_min_value"))
 
 
 def _captions(draft: Draft, one: Keys) -> None:
-    otherwise = "captions are read as they stand, the same each time"
     for name, ours in (("caption_dropout_rate", "data.caption_dropout"), ("token_dropout_rate", "data.tag_dropout")):
         if one.number(name, 0):
             draft.carry(ours, one.number(name, 0), one.told(name))
     if one.switch("shuffle_tokens"):
         draft.carry("data.shuffle_tags", True, one.told("shuffle_tokens"))
     if one.integer("keep_tokens", 0):
-        draft.carry(
-            "data.keep_tags", one.integer("keep_tokens", 0), one.told("keep_tokens"))
+        draft.carry("data.keep_tags", one.integer("keep_tokens", 0), one.told("keep_tokens"))
 
 
 def _resolutions(draft: Draft, one: Keys) -> None:

@@ -58,7 +58,7 @@ class KohyaBuckets:
         fitted = size
         if size.height * size.width > area:
             fitted = self._shrunk(shape, math.sqrt(area * shape))
-        return Size(fitted.height - fitted.height % self.step, fitted.width - fitted.width % self.step)
+        return Size(self._floored(fitted.height), self._floored(fitted.width))
 
     def _shrunk(self, shape: float, width: float) -> Size:
         """One side a multiple of the step: whichever comes nearer to the picture's shape."""
@@ -70,9 +70,12 @@ class KohyaBuckets:
             return Size(int(by_width / shape + 0.5), by_width)
         return Size(by_height, int(by_height * shape + 0.5))
 
+    def _floored(self, length: int) -> int:
+        return max(self.step, length - length % self.step)
+
     def _rounded(self, length: float) -> int:
         whole = int(length + 0.5)
-        return whole - whole % self.step
+        return max(self.step, whole - whole % self.step)
 
 
 def kohya_batches(pictures: Iterable[Shown], buckets: KohyaBuckets, batch_size: int) -> int:
@@ -132,4 +135,4 @@ def simpletuner_steps(epochs: float, buckets: Counter[float], batch_size: int, a
 
 
 def _multiple(length: float) -> int:
-    return round(length / _ONETRAINER_STEP) * _ONETRAINER_STEP
+    return max(1, round(length / _ONETRAINER_STEP)) * _ONETRAINER_STEP

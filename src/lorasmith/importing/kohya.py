@@ -331,8 +331,7 @@ def _objective(draft: Draft, keys: Keys) -> None:
     loss = keys.text("loss_type", "l2")
     if loss != "l2":
         draft.lose(keys.told("loss_type"), "the squared error (l2)")
-    if keys.switch("masked_loss"):
-        draft.carry("data.use_masks", True, keys.told("masked_loss"))
+    draft.carry("data.use_masks", keys.switch("masked_loss"), keys.told("masked_loss", default=False))
 
 
 def _machine(draft: Draft, keys: Keys) -> None:

@@ -242,8 +242,9 @@ def _variation(draft: Draft, keys: Layered, name: str, ours: str) -> None:
         return
     carried = keys.integer(name, 0) if name == "keep_tokens" else keys.number(name, 0) if kind == "number" else value
     carried = True if kind == "switch" else carried
-    draft.carry(
-        ours, carried, keys.told(name))
+    if name == "enable_wildcard":
+        draft.carry("data.caption_lines", "several", keys.told(name), remark="one of the lines is drawn each time")
+    draft.carry(ours, carried, keys.told(name))
 
 
 def _augmentation(draft: Draft, one: KohyaFolder) -> None:
@@ -252,8 +253,11 @@ def _augmentation(draft: Draft, one: KohyaFolder) -> None:
         draft.carry("data.flip", True, keys.told("flip_aug"))
     if keys.switch("random_crop") and not one.is_class:
         draft.carry("data.crop", "random", keys.told("random_crop"))
-    if keys.switch("alpha_mask"):
+    if keys.switch("alpha_mask") and draft.value("data.use_masks"):
         draft.carry("data.alpha_mask", True, keys.told("alpha_mask"))
+    if keys.has("conditioning_data_dir") and draft.value("data.use_masks") and not one.is_class:
+        draft.carry("data.masks", keys.text("conditioning_data_dir"), keys.told("conditioning_data_dir"))
+    keys.take("conditioning_data_dir")
     for name, instead in _PICTURE_KEYS.items():
         value = keys.take(name)
         if value not in (None, False, 0, 0.0, "", "0", "1", 1):
@@ -269,7 +273,6 @@ _PICTURE_KEYS: Final = {
     "keep_tokens_separator": "keep_tokens counts tags instead",
     "secondary_separator": "every comma separates tags",
     "custom_attributes": "no effect",
-    "conditioning_data_dir": "masks are taken from beside the pictures, where this build reads masks",
     "resize_interpolation": "data.interpolation (lanczos)",
     "metadata_file": "no captions from sd-scripts' metadata: write a metadata.jsonl with file_name and text",
     "validation_split": "validation.held_out counts pictures",

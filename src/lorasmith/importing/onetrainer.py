@@ -444,8 +444,9 @@ def _picture(draft: Draft, one: _Concept) -> None:
         draft.lose(one.picture.told("resolution_override"), "data.resolution for all pictures")
     one.picture.take("resolution_override")
     if one.text.switch("enable_tag_shuffling"):
-        otherwise = "captions are read as they stand"
         draft.carry("data.shuffle_tags", True, one.text.told("enable_tag_shuffling"))
+        if one.text.text("tag_delimiter", ",") != ",":
+            draft.carry("data.tag_separator", one.text.text("tag_delimiter"), one.text.told("tag_delimiter"))
         keep = one.text.integer("keep_tags_count", 1)
         draft.carry("data.keep_tags", keep, one.text.told("keep_tags_count", 1))
     if one.text.switch("tag_dropout_enable"):

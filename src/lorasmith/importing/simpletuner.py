@@ -272,6 +272,11 @@ def _times(one: Keys) -> int:
 def _folder(draft: Draft, keys: Keys, one: Keys) -> PictureFolder:
     own = "caption_strategy"
     strategy = one.text(own) or keys.text(own, "filename")
+    split = not (one.switch("disable_multiline_split") or keys.switch("disable_multiline_split"))
+    if strategy == "textfile" and split:
+        draft.carry(
+            "data.caption_lines", "several", one.told(own), remark="each line is a caption of its own, as there"
+        )
     if strategy not in _CAPTIONS:
         draft.lose(one.told(own), "captions beside the pictures")
     prompt = one.text("instance_prompt") or keys.text("instance_prompt")

@@ -77,9 +77,9 @@ OF_BACKENDS: Final = {
     "minimum_image_size maximum_image_size target_downsample_size minimum_aspect_ratio maximum_aspect_ratio": (
         "all pictures that can be read"
     ),
-    "conditioning_data conditioning source_dataset_id": "masks are taken from beside the pictures",
+    "conditioning_data conditioning source_dataset_id": "data.masks names a folder of masks",
     "caption_filter_list": "captions as they are written",
-    "caption_shuffle": "data.shuffle_tags, where this build has it",
+    "caption_shuffle": "data.shuffle_tags draws an order anew each time",
     "start_epoch end_epoch": "all pictures from the beginning",
     "id type dataset_type cache_dir_vae cache_dir text_embeds default vae_cache_clear_each_epoch skip_file_discovery "
     "preserve_data_backend_cache ignore_epochs metadata_backend disabled hash_filenames probability dataset_type "

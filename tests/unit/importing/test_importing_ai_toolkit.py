@@ -75,6 +75,7 @@ def test_a_config_is_carried_over(tmp_path: Path) -> None:
         "name": "adamw", "eight_bit": True, "learning_rate": 1e-4, "weight_decay": 1e-4,
     }  # fmt: skip
     assert (config.runtime.precision, config.output.precision, config.objective.snr_gamma) == ("bf16", "fp16", 5)
+    assert config.data.caption_dropout == 0.05
     assert (config.checkpoint.every, config.checkpoint.keep) == (200, 4)
     assert config.validation.prompts == ("sks in a boat", "a horse")
     assert (config.validation.every, config.validation.guidance) == (100, 6)

@@ -299,6 +299,20 @@ def test_min_snr_on_velocity_lycoris_and_captions_options_are_told_of(tmp_path: 
         assert word in told
 
 
+def test_what_varies_in_captions_and_what_counts_of_pictures(tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    said = (
+        f'train_data_dir = "{tmp_path / "data"}"\nshuffle_caption = true\nkeep_tokens = 2\ncaption_dropout_rate = 0.1\n'
+        f'caption_tag_dropout_rate = 0.2\nenable_wildcard = true\nconditioning_data_dir = "{masks}"\n'
+    )
+    lay_pictures(tmp_path / "data" / "1_x", [SQUARE])
+    data = bring_in("kohya", write(tmp_path / "a.toml", f"{said}masked_loss = true")).config.data
+    assert (data.shuffle_tags, data.keep_tags, data.caption_dropout, data.tag_dropout) == (True, 2, 0.1, 0.2)
+    assert (data.wildcards, data.caption_lines, data.masks, data.use_masks) == (True, "several", masks, True)
+    data = bring_in("kohya", write(tmp_path / "b.toml", said)).config.data
+    assert (data.masks, data.use_masks) == (None, False), "without masked_loss sd-scripts learns whole pictures"
+
+
 def test_flags_overrule_the_config_file_and_quoted_values_keep_their_blanks(tmp_path: Path) -> None:
     write(tmp_path / "base.toml", 'network_dim = 64\n[more]\nnetwork_alpha = 32\noutput_name = "a"')
     flags = f"--config_file={tmp_path / 'base'} --network_dim 16 --output_name 'a b' --output_dir o"

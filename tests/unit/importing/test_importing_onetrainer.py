@@ -178,12 +178,23 @@ def test_crop_jitter_and_captions_of_several_lines_are_told_of(tmp_path: Path) -
     folder = lay_pictures(tmp_path / "dog", [SQUARE] * 2, caption="one\ntwo")
     imported = bring_in("onetrainer", config_file(tmp_path, [concept(folder, image={"enable_random_flip": True})]))
     assert imported.config.data.flip
+    assert imported.config.data.caption_lines == "several"
+    assert not imported.config.data.use_masks
     assert "crop jitter is on unless switched off" in traps(imported)
     off = concept(folder, image={"enable_crop_jitter": False}, text={"caps_randomize_enable": True}, nonsense=1)
     imported = bring_in("onetrainer", config_file(tmp_path, [off]))
     assert "crop jitter" not in traps(imported)
     assert "caps_randomize_enable" in lost(imported)
     assert unknown(imported) == {"concepts[0].nonsense"}
+
+
+def test_tags_and_masks(tmp_path: Path) -> None:
+    folder = lay_pictures(tmp_path / "dog", [SQUARE] * 2, caption="one; two")
+    text = {"enable_tag_shuffling": True, "keep_tags_count": 2, "tag_delimiter": ";"}
+    file = config_file(tmp_path, [concept(folder, text=text)], masked_training=True, unmasked_weight=0.2)
+    config = bring_in("onetrainer", file).config
+    assert (config.data.shuffle_tags, config.data.keep_tags, config.data.tag_separator) == (True, 2, ";")
+    assert (config.data.use_masks, config.objective.unmasked_weight) == (True, 0.2)
 
 
 def test_one_prompt_for_a_concept(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_a_config_is_carried_over(tmp_path: Path) -> None:
     assert (config.checkpoint.every, config.validation.prompts, config.validation.every) == (50, ("a cat",), 60)
     assert (config.adapter.targets, config.adapter.text_encoders, config.adapter.dropout) == ("attention", False, 0.1)
     assert (config.runtime.seed, config.runtime.precision, config.objective.snr_gamma) == (42, "bf16", 5)
+    assert (config.data.caption_dropout, config.data.caption_lines) == (0.1, "several")
     assert unknown(imported) == {"frobnicate", "backend[0].colour"}
     assert "report_to = wandb" in lost(imported)
     assert "push_to_hub" not in lost(imported)
