@@ -99,12 +99,12 @@ def _run_denoiser(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace
 
 def _run_oracle(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
     compose_for_oracle(recipe, workshop)
-    fit_oracle(recipe, workshop, _sitting(chosen))
+    fit_oracle(recipe, workshop, _sitting(chosen), device=chosen.device)
 
 
 def _run_tiny_clip(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:
     compose_for_oracle(recipe, workshop)
-    fit_tiny_clip(recipe, workshop, _sitting(chosen))
+    fit_tiny_clip(recipe, workshop, _sitting(chosen), device=chosen.device)
 
 
 def _run_export_readers(recipe: Recipe, workshop: Workshop, chosen: argparse.Namespace) -> None:

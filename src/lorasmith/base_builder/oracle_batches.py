@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..evaluation.factors import FACTORS, VALUES, Factor, value_of
+from ..evaluation.oracle_layers import boxes_of
 from ..world import Scene, siblings
 from .oracle_pictures import LabelledPictures
 from .recipe import Recipe
@@ -22,11 +23,20 @@ _VIEWS = 3
 
 @dataclass(frozen=True, slots=True)
 class OracleBatch:
-    """Pictures (batch, 3, side, side) from -1 to 1, labels per factor (batch,), which object each shows (batch,)."""
+    """Pictures (batch, 3, side, side) from -1 to 1, labels per factor (batch,), boxes around the objects (batch, 3).
+
+    `shown` (batch,) numbers what each shows: pictures of one object in one dress have one number.
+    """
 
     pictures: Tensor
     labels: dict[Factor, Tensor]
+    boxes: Tensor
     shown: Tensor
+
+    def to(self, device: str) -> OracleBatch:
+        """The same on another device."""
+        labels = {factor: labels.to(device) for factor, labels in self.labels.items()}
+        return OracleBatch(self.pictures.to(device), labels, self.boxes.to(device), self.shown.to(device))
 
 
 class OraclePictures:
@@ -59,7 +69,8 @@ class OraclePictures:
         chosen = np.array([*self._chosen_families(rng), *self._chosen_plain(rng)])
         pixels = torch.from_numpy(self._pictures[chosen]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         labels: dict[Factor, Tensor] = {factor: torch.from_numpy(self._labels[factor][chosen]) for factor in FACTORS}
-        return OracleBatch(varied(pixels, rng), labels, torch.from_numpy(self._shown[chosen]))
+        boxes = _shaken(boxes_of(labels["size"], labels["place"]), rng)
+        return OracleBatch(varied(pixels, rng), labels, boxes, torch.from_numpy(self._shown[chosen]))
 
     def _chosen_families(self, rng: np.random.Generator) -> list[int]:
         """Identities, each with siblings that differ in one trait, a few views of each."""
@@ -79,6 +90,13 @@ class OraclePictures:
         return list(rng.permutation(self._views[number])[:count])
 
 
+def _shaken(boxes: Tensor, rng: np.random.Generator) -> Tensor:
+    """Boxes a few per cent too large or too small, and a little beside the object."""
+    scale = torch.from_numpy(rng.uniform(0.95, 1.05, (len(boxes), 1))).float()
+    shift = torch.from_numpy(rng.uniform(-0.03, 0.03, (len(boxes), 2))).float()
+    return torch.cat((boxes[:, :1] * scale, boxes[:, 1:] + shift * boxes[:, :1]), dim=1)
+
+
 def _shown(scene: Scene) -> str:
     return scene.thing if scene.identity is None else scene.identity.name
 
@@ -87,7 +105,9 @@ def varied(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """Moved by a pixel, blurred now and then, colours shifted slightly, noise added."""
     count = len(pixels)
     blurred = functional.avg_pool2d(functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    amount = torch.from_numpy(np.where(rng.random(count) < 0.3, rng.random(count) * 0.8, 0.0)).float().view(-1, 1, 1, 1)
+    amount = (
+        torch.from_numpy(np.where(rng.random(count) < 0.25, rng.random(count) * 0.6, 0.0)).float().view(-1, 1, 1, 1)
+    )
     pixels = torch.lerp(pixels, blurred, amount)
     down, across = (int(shift) for shift in rng.integers(0, 3, 2))
     side = pixels.shape[-1]

@@ -29,20 +29,20 @@ _TEMPERATURE = 0.1
 _IDENTITY_WEIGHT = 0.5
 
 
-def fit_oracle(recipe: Recipe, workshop: Workshop, sitting: Sitting) -> None:
+def fit_oracle(recipe: Recipe, workshop: Workshop, sitting: Sitting, *, device: str = "cpu") -> None:
     """Train for one sitting, from the last stored state if there is one."""
     pictures = OraclePictures(recipe, load_oracle_pictures(workshop))
     torch.manual_seed(recipe.seed)
-    parser = FactorParser().to(memory_format=torch.channels_last).train()
+    parser = FactorParser().to(device, memory_format=torch.channels_last).train()
     optimizers = _build_optimizers(recipe, parser)
     step = _restore(workshop, parser, optimizers)
     started = saved = time.monotonic()
     losses: list[tuple[float, float]] = []
     while (spent := time.monotonic() - started) < sitting.seconds:
         set_rate(optimizers, recipe.oracle_rate * sitting.rate_share(spent) * min(1.0, (step + 1) / _WARM_UP_STEPS))
-        batch = pictures.batch_at(step)
-        with torch.autocast("cpu", torch.bfloat16):
-            parsed = parser(batch.pictures.to(memory_format=torch.channels_last))
+        batch = pictures.batch_at(step).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            parsed = parser(batch.pictures.to(memory_format=torch.channels_last), batch.boxes)
         factors, identity = factor_loss(parsed, batch), identity_loss(parsed.identity, batch.shown)
         (factors + _IDENTITY_WEIGHT * identity).backward()
         nn.utils.clip_grad_norm_(parser.parameters(), 5.0)
@@ -97,7 +97,7 @@ def _build_optimizers(recipe: Recipe, parser: FactorParser) -> dict[str, Optimiz
 
 
 def _is_inner(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim >= 2 and not name.startswith(("body.0.", "heads.", "identity."))
+    return parameter.ndim >= 2 and not name.startswith(("glance.body.0.", "look.body.0.", "heads.", "identity."))
 
 
 def _store(workshop: Workshop, parser: FactorParser, optimizers: dict[str, Optimizer], step: int) -> None:

@@ -82,14 +82,20 @@ def _stages(build: Build) -> Iterator[Stage]:
     def denoiser(planned: Sitting) -> None:
         fit_denoiser(recipe, workshop, planned, device=build.device)
 
+    def oracle(planned: Sitting) -> None:
+        fit_oracle(recipe, workshop, planned, device=build.device)
+
+    def tiny_clip(planned: Sitting) -> None:
+        fit_tiny_clip(recipe, workshop, planned, device=build.device)
+
     yield sitting("vae, first sitting", decoder, 6, (1.0, 0.2))
     yield sitting("denoiser, first sitting", denoiser, 45, (1.0, 0.3))
     yield sitting("denoiser, second sitting", denoiser, 40, (0.8, 0.02))
     yield sitting("vae, second sitting", decoder, 8, (0.6, 0.03))
     yield Stage("export", 0, lambda: export_pipeline(recipe, workshop, workshop.base))
     yield Stage("pictures for the oracle", 0, lambda: compose_for_oracle(recipe, workshop))
-    yield sitting("oracle", lambda planned: fit_oracle(recipe, workshop, planned), 36, (1.0, 0.01))
-    yield sitting("tiny CLIP", lambda planned: fit_tiny_clip(recipe, workshop, planned), 5, (1.0, 0.02))
+    yield sitting("oracle", oracle, 36, (1.0, 0.01))
+    yield sitting("tiny CLIP", tiny_clip, 5, (1.0, 0.02))
     yield Stage("export of the oracle", 0, lambda: ship_oracle(recipe, workshop, workshop.readers))
     yield Stage("export of the tiny CLIP", 0, lambda: ship_tiny_clip(recipe, workshop, workshop.readers))
 

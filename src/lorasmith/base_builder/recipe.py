@@ -41,9 +41,9 @@ class Recipe:
     oracle_shards: int = 12
     oracle_shard_pictures: int = 4_080
     oracle_views: int = 5
-    oracle_decoded_share: float = 0.75
+    oracle_decoded_share: float = 0.65
     oracle_latent_noise: float = 0.15
-    oracle_rate: float = 2e-3
+    oracle_rate: float = 5e-3
     oracle_families: int = 5
     oracle_plain_pairs: int = 34
     tiny_clip_rate: float = 1e-3

@@ -27,12 +27,12 @@ _WARM_UP_STEPS = 100
 _LARGEST_LOG_SCALE = 4.6  # 100, where CLIP's own is held
 
 
-def fit_tiny_clip(recipe: Recipe, workshop: Workshop, sitting: Sitting) -> None:
+def fit_tiny_clip(recipe: Recipe, workshop: Workshop, sitting: Sitting, *, device: str = "cpu") -> None:
     """Train for one sitting, from the last stored state if there is one."""
     labelled = load_oracle_pictures(workshop)
     pictures, scenes = labelled.pictures, labelled.scenes
     torch.manual_seed(recipe.seed)
-    towers = TinyClipTowers().train()
+    towers = TinyClipTowers().to(device).train()
     optimizer = torch.optim.AdamW(towers.parameters(), lr=recipe.tiny_clip_rate, betas=(0.9, 0.98), weight_decay=0.02)
     step = _restore(workshop, towers, optimizer)
     started = saved = time.monotonic()
@@ -61,10 +61,11 @@ def fit_tiny_clip(recipe: Recipe, workshop: Workshop, sitting: Sitting) -> None:
 
 def contrast(towers: TinyClipTowers, pictures: Tensor, captions: list[str]) -> Tensor:
     """CLIP's loss (Radford et al. 2021, arXiv 2103.00020): each picture finds its caption, each caption its picture."""
-    with torch.autocast("cpu", torch.bfloat16):
-        seen, read = towers.picture(pictures), towers.caption(token_ids(captions))
+    device = towers.log_scale.device
+    with torch.autocast(device.type, torch.bfloat16):
+        seen, read = towers.picture(pictures.to(device)), towers.caption(token_ids(captions).to(device))
     scores = seen @ read.T * towers.log_scale.clamp(max=_LARGEST_LOG_SCALE).exp()
-    own = torch.arange(len(captions))
+    own = torch.arange(len(captions), device=device)
     return (functional.cross_entropy(scores, own) + functional.cross_entropy(scores.T, own)) / 2
 
 

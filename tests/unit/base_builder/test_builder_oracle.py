@@ -24,6 +24,7 @@ from lorasmith.base_builder.sitting import Sitting
 from lorasmith.base_builder.tiny_clip_fitting import fit_tiny_clip, load_towers
 from lorasmith.evaluation import FACTORS, open_oracle, open_tiny_clip, value_of
 from lorasmith.evaluation.factors import VALUES
+from lorasmith.evaluation.oracle_layers import boxes_of
 from lorasmith.world import render, shipped_sprites
 
 RECIPE = Recipe(
@@ -88,6 +89,14 @@ def test_a_batch_depends_on_its_step_alone_and_shows_siblings(workshop: Workshop
     assert not torch.equal(once.pictures[:4], other.pictures[:4])
     assert once.pictures.abs().max() <= 1
     assert len(once.shown.unique()) < len(once.shown)
+
+
+def test_boxes_lie_around_what_is_shown(workshop: Workshop) -> None:
+    pictures = OraclePictures(RECIPE, load_oracle_pictures(workshop))
+    batch = pictures.batch_at(1)
+    told = boxes_of(batch.labels["size"], batch.labels["place"])
+    assert batch.boxes.shape == (len(batch.pictures), 3)
+    assert 0 < (batch.boxes - told).abs().max() < 0.08
 
 
 def test_the_identity_loss_is_least_where_alike_lie_together() -> None:
