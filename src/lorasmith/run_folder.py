@@ -14,10 +14,7 @@ from typing import Any, Final, Literal
 
 from filelock import FileLock, Timeout
 
-from lorasmith.atomic import naming_write_failures as naming_write_failures
-from lorasmith.atomic import write_bytes as write_bytes
-from lorasmith.atomic import write_json as write_json
-from lorasmith.atomic import write_text as write_text
+from lorasmith.atomic import naming_write_failures
 from lorasmith.errors import BusyError, ConfigError
 
 RunState = Literal["new", "unfinished", "finished"]

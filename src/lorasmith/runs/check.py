@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from lorasmith import __version__
+from lorasmith.atomic import write_json, write_text
 from lorasmith.checking.advice import Faces, advice_for
 from lorasmith.checking.caption_findings import CaptionWants, caption_findings
 from lorasmith.checking.crops import Crop, bucket_table, crop_of
@@ -31,7 +32,6 @@ from lorasmith.models.long_prompts import LongPrompt, long_prompt
 from lorasmith.models.sdxl import bundled, cost
 from lorasmith.models.sdxl.components import locate_base
 from lorasmith.models.sdxl.text import open_tokenizer
-from lorasmith.run_folder import write_json, write_text
 from lorasmith.sizes import Size
 from lorasmith.tokens.attach import add_to_tokenizer
 from lorasmith.training.assemble import vocabulary_of
