@@ -29,7 +29,7 @@ from .tiny_clip_fitting import load_towers
 logger = logging.getLogger(__name__)
 
 _FRESH_SEED = 4
-_RETRIEVAL_QUERIES = 200
+_PICTURES_PER_QUERY = 40  # a query has a gallery of some sixty pictures
 
 
 def ship_oracle(recipe: Recipe, workshop: Workshop, folder: Path, *, count: int = 4_000) -> Path:
@@ -53,7 +53,7 @@ def ship_oracle(recipe: Recipe, workshop: Workshop, folder: Path, *, count: int 
 
 def measure_oracle(recipe: Recipe, autoencoder: AutoencoderKL, oracle: Oracle, *, count: int) -> dict[str, Any]:
     """Shares read right, as renders and through the autoencoder, and identities found among their siblings."""
-    scenes = fresh_scenes(count, seed=_FRESH_SEED)
+    scenes, queries = fresh_scenes(count, seed=_FRESH_SEED), max(1, count // _PICTURES_PER_QUERY)
     pictures = draw_scenes(scenes)
 
     def through(drawn: Sequence[Image.Image]) -> list[Image.Image]:
@@ -67,9 +67,9 @@ def measure_oracle(recipe: Recipe, autoencoder: AutoencoderKL, oracle: Oracle, *
         "on": f"{count} fresh scenes, half of every object, half of private identities; jitters and backgrounds unseen",
         "true_renders": _told(mark(oracle.read(pictures), scenes)),
         "through_autoencoder": _told(after),
-        "identity_among_siblings": asdict(examine_retrieval(oracle, _RETRIEVAL_QUERIES, seed=_FRESH_SEED)),
+        "identity_among_siblings": asdict(examine_retrieval(oracle, queries, seed=_FRESH_SEED)),
         "identity_among_siblings_through_autoencoder": asdict(
-            examine_retrieval(oracle, _RETRIEVAL_QUERIES, seed=_FRESH_SEED, through=through)
+            examine_retrieval(oracle, queries, seed=_FRESH_SEED, through=through)
         ),
     }
 
