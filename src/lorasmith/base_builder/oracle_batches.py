@@ -35,7 +35,7 @@ class OracleBatch:
 
     def to(self, device: str) -> OracleBatch:
         """The same on another device."""
-        labels = {factor: labels.to(device) for factor, labels in self.labels.items()}
+        labels: dict[Factor, Tensor] = {factor: value.to(device) for factor, value in self.labels.items()}
         return OracleBatch(self.pictures.to(device), labels, self.boxes.to(device), self.shown.to(device))
 
 
