@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 
 from lorasmith.checking.measures import THUMB
 
-_NEAR_BITS = 23
-"""Of 64; two pictures that have nothing in common differ in 32, give or take 4."""
+_NEAR = ((1_000, 23, 0.4), (5_000, 20, 0.5), (10**9, 17, 0.6))
+"""Up to how many pictures: the most bits, of 64, that may differ, and the least correlation before fitting.
+
+Two pictures that have nothing in common differ in 32 bits, give or take 4. Among many pictures, chance brings many
+pairs near; a stricter hash then misses some that were cut, and keeps the time in bounds.
+"""
 _SAME = 0.965
 """Correlation of two pictures laid over each other, over all their channels."""
 _LEAST_CONTRAST = 6.0
 """Standard deviation, of 255; what is flatter has no shape to be known by."""
 _BLOCK = 1024
 _PAIRS_AT_ONCE = 512
-_WORTH_FITTING = 0.4
 _SIZES = (0.975, 0.95, 0.925, 0.9)
 _SHIFTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _TURNS = 2
@@ -54,9 +57,13 @@ def near_duplicates(thumbs: Sequence[bytes]) -> list[Pair]:
     grey = colours.astype(np.float32).mean(axis=3)
     has_shape = grey.std(axis=(1, 2)) >= _LEAST_CONTRAST
     plain, mirrored = _hashes(grey), _hashes(grey[:, :, ::-1])
+    most_bits, worth_fitting = next((bits, least) for count, bits, least in _NEAR if len(thumbs) <= count)
     confirmed = [
-        *_confirmed(colours, list(_near(plain, plain, has_shape)), is_mirrored=False),
-        *_confirmed(colours, list(_near(plain, mirrored, has_shape)), is_mirrored=True),
+        pair
+        for hashes, is_mirrored in ((plain, False), (mirrored, True))
+        for pair in _confirmed(
+            colours, list(_near(plain, hashes, has_shape, most_bits)), worth_fitting, is_mirrored=is_mirrored
+        )
     ]
     best: dict[tuple[int, int], Pair] = {}
     for pair in confirmed:
@@ -100,12 +107,12 @@ def _cosines() -> NDArray[np.float32]:
     return np.cos(np.pi / THUMB * (places[None, :] + 0.5) * places[:, None]).astype(np.float32)
 
 
-def _near(hashes: Hashes, others: Hashes, counts: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def _near(hashes: Hashes, others: Hashes, counts: NDArray[np.bool_], most_bits: int) -> Iterator[tuple[int, int]]:
     """Pairs first < second whose hashes differ in few bits."""
     for start in range(0, len(hashes), _BLOCK):
         rows = hashes[start : start + _BLOCK]
         different = np.bitwise_count(rows[:, None] ^ others[None, start:])
-        near = (different <= _NEAR_BITS) & counts[start : start + _BLOCK, None] & counts[None, start:]
+        near = (different <= most_bits) & counts[start : start + _BLOCK, None] & counts[None, start:]
         near &= np.arange(near.shape[1])[None, :] > np.arange(len(rows))[:, None]
         for row in np.flatnonzero(near.any(axis=1)):
             columns = np.flatnonzero(near[row])
@@ -113,24 +120,26 @@ def _near(hashes: Hashes, others: Hashes, counts: NDArray[np.bool_]) -> Iterator
             yield from ((int(start + row), int(start + column)) for column in nearest)
 
 
-def _confirmed(colours: NDArray[np.uint8], pairs: Sequence[tuple[int, int]], *, is_mirrored: bool) -> Iterator[Pair]:
+def _confirmed(
+    colours: NDArray[np.uint8], pairs: Sequence[tuple[int, int]], worth_fitting: float, *, is_mirrored: bool
+) -> Iterator[Pair]:
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
         part = pairs[start : start + _PAIRS_AT_ONCE]
         first = colours[[one for one, _ in part]].astype(np.float32)
         second = colours[[other for _, other in part]].astype(np.float32)
-        likeness = _likeness(first, second[:, :, ::-1] if is_mirrored else second)
+        likeness = _likeness(first, second[:, :, ::-1] if is_mirrored else second, worth_fitting)
         for (one, other), value in zip(part, likeness, strict=True):
             if value >= _SAME:
                 yield Pair(one, other, float(value), is_mirrored)
 
 
-def _likeness(first: Thumbs, second: Thumbs) -> NDArray[np.float32]:
+def _likeness(first: Thumbs, second: Thumbs, worth_fitting: float) -> NDArray[np.float32]:
     """The best correlation of each pair, with either picture cut a little where that brings them nearer."""
     whole = _correlation(first, second)
-    worth_fitting = (whole >= _WORTH_FITTING) & (whole < _SAME)
-    if worth_fitting.any():
-        one, other = first[worth_fitting], second[worth_fitting]
-        whole[worth_fitting] = np.maximum(_fitted(one, other), _fitted(other, one))
+    may_fit = (whole >= worth_fitting) & (whole < _SAME)
+    if may_fit.any():
+        one, other = first[may_fit], second[may_fit]
+        whole[may_fit] = np.maximum(_fitted(one, other), _fitted(other, one))
     return whole
 
 

@@ -17,8 +17,8 @@ _AT_THE_END = 253
 _WHITE = 250
 _PALE = 110
 """The least channel of a colour that has lost its strength. Strong colours of drawings have one channel at its end."""
-_SHADE = 2.0
-"""Difference to a neighbour, of 255, from which on a pixel is part of a shade and not of a flat area."""
+_FLAT, _SHADE = 1.0, 2.0
+"""Difference to the neighbours, of 255: up to it a pixel is part of a flat area, from it on of a shade."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class Light:
     """Share of pixels that are white."""
     blown: float
     """Of the shaded pixels that are not white: the share that are at the end of their range."""
-    lost: float
-    """Of the pixels that are white or shaded: the share that is white or blown. Flat colours do not count."""
+    at_end: float
+    """Share of all pixels that are white or blown."""
+    flat: float
+    """Of the pixels that are not white: the share that no channel changes in. Drawings have much of it."""
     brightest: float
     """The level that one pixel in a hundred passes in its strongest channel, so that a deep blue is not called dark."""
 
@@ -41,17 +43,25 @@ def light_of(pixels: Pixels, grey: Grey) -> Light:
     white: Mask = ordered[:, :, 0] >= _WHITE
     is_pale = (ordered[:, :, 2] >= _AT_THE_END) & (ordered[:, :, 0] >= _PALE)
     blown: Mask = ((ordered[:, :, 1] >= _AT_THE_END) | is_pale) & ~white
-    shaded = _shaded(grey) & ~white
+    shaded = (_differences(grey[:, :, None]) > _SHADE) & ~white
+    flat = _differences(pixels.astype(np.float32)) <= _FLAT
     return Light(
         white=float(np.mean(white)),
-        blown=float(np.count_nonzero(blown & shaded) / max(1, np.count_nonzero(shaded))),
-        lost=float(np.count_nonzero(white | (blown & shaded)) / max(1, np.count_nonzero(white | shaded))),
+        blown=_share(blown, shaded),
+        at_end=float(np.mean(white | blown)),
+        flat=_share(flat, ~white),
         brightest=float(np.quantile(ordered[:, :, 2], 0.99)),
     )
 
 
-def _shaded(grey: Grey) -> Mask:
-    differences = np.zeros_like(grey)
-    differences[:, :-1] += np.abs(np.diff(grey, axis=1))
-    differences[:-1] += np.abs(np.diff(grey, axis=0))
-    return differences > _SHADE
+def _share(mask: Mask, among: Mask) -> float:
+    """How much of `among` is in the mask."""
+    return float(np.count_nonzero(mask & among) / max(1, np.count_nonzero(among)))
+
+
+def _differences(channels: Grey) -> Grey:
+    """The most that any channel of [H, W, C] differs from the pixels to the right and below, together: [H, W]."""
+    differences = np.zeros_like(channels)
+    differences[:, :-1] += np.abs(np.diff(channels, axis=1))
+    differences[:-1] += np.abs(np.diff(channels, axis=0))
+    return differences.max(axis=2)

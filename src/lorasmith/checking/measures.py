@@ -35,7 +35,8 @@ class Measures:
     """Blur over the sharpest edges, in pixels of the measured copy; None where there are no edges."""
     white: float
     blown: float
-    lost: float
+    at_end: float
+    flat: float
     brightest: float
     detail: float
     """Share of pixels where there is something to see."""
@@ -59,7 +60,8 @@ def measure(picture: Image.Image) -> Measures:
         edge_width=edge_width(_grey(copy)),
         white=light.white,
         blown=light.blown,
-        lost=light.lost,
+        at_end=light.at_end,
+        flat=light.flat,
         brightest=light.brightest,
         detail=float(np.mean(slopes > _SLOPE)),
         extent=_extent(outlines),

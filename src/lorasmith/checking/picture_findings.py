@@ -12,8 +12,10 @@ from lorasmith.sizes import Size
 
 SOFT_EDGE, VERY_SOFT_EDGE = 1.75, 2.75
 """Pixels of blur at a short side of `SHORT_SIDE`. Whole photographs have 0.3 to 0.9, a Gaussian blur of 2 makes 2."""
-_BLOWN = ((0.0, 0.2, 0.42), (0.35, 0.1, 0.5), (0.85, 0.05, 0.5))
-"""Least shares of white, of blown shades and of what is lost: the whiter a picture, the fewer shades are left."""
+_AT_END = 0.335
+"""Share of white and blown pixels from which on a picture may be over-exposed; whole photographs have less."""
+_BLOWN, _BLOWN_OF_A_PHOTOGRAPH, _FLAT_OF_A_DRAWING = 0.28, 0.085, 0.4
+"""Strong colours of drawings look blown here and there, so what has flat areas has to be blown more clearly."""
 _ALL_WHITE = 0.985
 _DARK = 90.0
 _LEAST_DETAIL = 0.0008
@@ -98,9 +100,9 @@ def _on_notes(facts: FileFacts) -> list[Finding]:
 
 
 def _on_pixels(measures: Measures) -> list[Finding]:
-    if 0 < measures.extent < _SMALL_EXTENT and measures.white < _MOSTLY_WHITE:
-        return _on_extent(measures)
-    light = _on_light(measures)
+    # A small thing on a coloured ground has too few shades to tell its light by.
+    is_far_away = 0 < measures.extent < _SMALL_EXTENT and measures.white < _MOSTLY_WHITE
+    light = _on_darkness(measures) or ([] if is_far_away else _on_brightness(measures))
     if light:
         return light
     soft = _on_sharpness(measures)
@@ -119,13 +121,16 @@ def _on_extent(measures: Measures) -> list[Finding]:
     return [Finding(Kind.SMALL_SUBJECT, "look", reason, "Cut closer: most of its pixels teach nothing.")]
 
 
-def _on_light(measures: Measures) -> list[Finding]:
-    is_blown = any(
-        measures.white > white and measures.blown > blown and measures.lost > lost for white, blown, lost in _BLOWN
-    )
+def _on_brightness(measures: Measures) -> list[Finding]:
+    least = _BLOWN if measures.flat > _FLAT_OF_A_DRAWING else _BLOWN_OF_A_PHOTOGRAPH
+    is_blown = measures.at_end > _AT_END and measures.blown > least
     if is_blown or measures.white > _ALL_WHITE:
-        reason = f"{measures.lost:.0%} of what had shades has lost them to white"
+        reason = f"{measures.at_end:.0%} of it is white or has lost its shades to white"
         return [Finding(Kind.OVEREXPOSED, "look", reason, "Take one that is less bright; what is lost stays lost.")]
+    return []
+
+
+def _on_darkness(measures: Measures) -> list[Finding]:
     if measures.brightest < _DARK:
         reason = f"of 255 levels of brightness it uses {measures.brightest:.0f}"
         return [Finding(Kind.UNDEREXPOSED, "look", reason, "Brighten it, or take another one.")]

@@ -17,6 +17,8 @@ SIDE = 256
 """Pixels of made pictures, and the resolution they are to be checked for."""
 PHOTOGRAPH_RESOLUTION = 512
 _NEEDS_SHADES = frozenset({"overexposed", "underexposed", "moved"})
+_PAINTED = ("noto", "3d")
+_COLOURED = tuple(name for name in BACKGROUNDS if name not in ("white", "snow", "black", "night"))
 _DEFECTS_A_FOLDER = 0.6
 
 Levels = NDArray[np.float64]
@@ -30,7 +32,9 @@ def made_folder(folder: Path, *, each: int, clean: int, seed: int = 0) -> Corpus
     plan: list[str | None] = [defect for defect in DEFECTS for _ in range(each)]
     plan += [None] * clean
     random.Random(seed).shuffle(plan)
-    sources = [_made(number, as_photograph=_wants_shades(defect, number)) for number, defect in enumerate(plan)]
+    sources = [
+        _photographed(number) if defect in _NEEDS_SHADES else _made(number) for number, defect in enumerate(plan)
+    ]
     return plant(folder, sources, plan, seed=seed)
 
 
@@ -67,11 +71,7 @@ def _clouds(rng: np.random.Generator, cells: int, size: tuple[int, int]) -> Leve
     return np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BICUBIC), dtype=np.float64)[:, :, None]
 
 
-def _wants_shades(defect: str | None, number: int) -> bool:
-    return defect in _NEEDS_SHADES or number % 2 == 0
-
-
-def _made(number: int, *, as_photograph: bool) -> Image.Image:
+def _made(number: int) -> Image.Image:
     """A scene that no other number has: its object and style come back on another background only."""
     turn = number // len(OBJECTS)
     scene = Scene(
@@ -82,7 +82,19 @@ def _made(number: int, *, as_photograph: bool) -> Image.Image:
         jitter=number,
     )
     drawn = render(scene, shipped_sprites(), side=SIDE)
-    return photograph(drawn, seed=number) if as_photograph else drawn
+    return photograph(drawn, seed=number) if number % 2 == 0 else drawn
+
+
+def _photographed(number: int) -> Image.Image:
+    """A scene as a camera would meet it: no drawing of lines, and no white paper, which loses nothing in more light."""
+    scene = Scene(
+        OBJECTS[number % len(OBJECTS)].name,
+        style=_PAINTED[number % len(_PAINTED)],
+        background=_COLOURED[number % len(_COLOURED)],
+        size="large",
+        jitter=number,
+    )
+    return photograph(render(scene, shipped_sprites(), side=SIDE), seed=number)
 
 
 def _plans(each: int, size: int, rng: random.Random) -> Iterator[list[str | None]]:
