@@ -25,7 +25,7 @@ ALLOWED_NAMES: Mapping[str, Words] = {
     "model_card": ("run_folder.py", "export/model_card.py"),  # the hub's word
     "write_model_index": ("testing/pipeline_files.py",),  # diffusers' model_index.json
     "_model_spec": ("export/metadata.py",),  # the modelspec standard
-    "with_text_model": ("export/kohya_names.py",),  # transformers' module name
+    "with_text_model": ("formats/module_names.py",),  # transformers' module name
     "_network": ("export/metadata.py",),  # kohya's header fields
     "network": ("base_builder/", "export/from_peft.py", "inference/", "testing/"),  # any of a pipeline's networks
     "_Network": ("testing/random_weights.py",),
@@ -40,13 +40,13 @@ ALLOWED_NAMES: Mapping[str, Words] = {
 # Phrases of docstrings that mean something else; they are taken out before the rest is read.
 ALLOWED_PHRASES: Mapping[str, Words] = {
     "model card": ("",),
-    "CLIPTextModel": ("export/kohya_names.py",),
+    "CLIPTextModel": ("formats/module_names.py",),
     "nothing to save": ("",),
     "in common": ("",),
     "the hub or the network": ("errors.py",),
     "network": ("errors.py", "base_builder/", "export/metadata.py", "testing/", "models/"),
     "networks": ("errors.py", "base_builder/", "export/metadata.py", "testing/", "models/"),
-    "transformer": ("export/kohya_names.py", "config/adapter.py"),
+    "transformer": ("formats/module_names.py", "config/adapter.py"),
     "flag and placeholder": ("config/flags.py",),
     "save": ("base_builder/",),
 }

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from lorasmith.adapters.shape import AdapterShape, adapted_ranks, denoiser_targets
 from lorasmith.config.adapter import CONTENT_BLOCK, STYLE_BLOCK, AdapterConfig
 from lorasmith.export import AdapterWeights, ExportInfo, ModuleAdapter, NewTokenRows, PartAdapter, bake, write_exports
-from lorasmith.export.kohya_format import kohya_tensors
+from lorasmith.formats.kohya_format import kohya_tensors
 from lorasmith.testing import real_sdxl_unet
 
 Trained = Callable[..., tuple[Any, AdapterWeights]]

@@ -230,7 +230,7 @@ def test_truncated_foreign_and_pickled_files_are_refused_with_their_reason(
     content = (tmp_path / "my-dog_emb.safetensors").read_bytes()
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(content[:-10])
-    with pytest.raises(DataError, match="not a whole safetensors file"):
+    with pytest.raises(DataError, match="was cut short"):
         inspect_file(cut)
     torch.save({"clip_l": torch.zeros(1)}, tmp_path / "old.pt")
     with pytest.raises(DataError, match="is a pickle"):

@@ -9,9 +9,9 @@ import torch
 from lorasmith.adapters.shape import denoiser_targets, text_encoder_targets
 from lorasmith.errors import DataError
 from lorasmith.export import AdapterWeights, ModuleAdapter, Part, PartAdapter
-from lorasmith.export.diffusers_format import diffusers_tensors
-from lorasmith.export.kohya_format import kohya_tensors
-from lorasmith.export.kohya_names import kohya_name, module_of
+from lorasmith.formats.diffusers_format import diffusers_tensors
+from lorasmith.formats.kohya_format import kohya_tensors
+from lorasmith.formats.module_names import kohya_name, module_of
 from lorasmith.testing import real_sdxl_text_encoders, real_sdxl_unet
 
 RANK = 4
@@ -112,6 +112,33 @@ def test_every_module_path_comes_back_from_its_kohya_name(layers_per_block: int)
         assert module_of(name, layers_per_block=layers_per_block) == ("denoiser", path)
 
 
+@pytest.mark.parametrize("layers_per_block", [1, 2, 3])
+def test_every_convolution_and_embedding_of_the_denoiser_comes_back_too(layers_per_block: int) -> None:
+    paths = [
+        *("conv_in", "conv_out", "time_embedding.linear_1", "add_embedding.linear_2"),
+        *("down_blocks.0.downsamplers.0.conv", "down_blocks.1.resnets.0.conv_shortcut", "mid_block.resnets.1.conv2"),
+        *("up_blocks.1.upsamplers.0.conv", "up_blocks.2.resnets.1.time_emb_proj", "down_blocks.0.resnets.0.norm1"),
+    ]
+    names = {path: kohya_name("denoiser", path, layers_per_block=layers_per_block) for path in paths}
+    assert len(set(names.values())) == len(paths)
+    for path, name in names.items():
+        assert module_of(name, layers_per_block=layers_per_block) == ("denoiser", path)
+
+
+def test_convolutions_stand_where_sdxls_original_code_has_them() -> None:
+    known = {
+        "down_blocks.0.resnets.1.conv1": "lora_unet_input_blocks_2_0_in_layers_2",
+        "down_blocks.1.downsamplers.0.conv": "lora_unet_input_blocks_6_0_op",
+        "mid_block.resnets.1.conv2": "lora_unet_middle_block_2_out_layers_3",
+        "up_blocks.0.upsamplers.0.conv": "lora_unet_output_blocks_2_2_conv",
+        "up_blocks.2.resnets.2.conv_shortcut": "lora_unet_output_blocks_8_0_skip_connection",
+        "time_embedding.linear_2": "lora_unet_time_embed_2",
+        "add_embedding.linear_1": "lora_unet_label_emb_0_0",
+        "conv_out": "lora_unet_out_2",
+    }
+    assert {path: kohya_name("denoiser", path) for path in known} == known
+
+
 def test_a_module_that_kohyas_format_cannot_name_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match=r"down_blocks\.0\.resnets\.0\.conv1"):
-        kohya_name("denoiser", "down_blocks.0.resnets.0.conv1")
+    with pytest.raises(DataError, match=r"down_blocks\.0\.motion_modules\.0"):
+        kohya_name("denoiser", "down_blocks.0.motion_modules.0")

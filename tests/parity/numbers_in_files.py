@@ -34,8 +34,8 @@ from lorasmith.export import (
     PartAdapter,
     write_exports,
 )
-from lorasmith.export.diffusers_format import diffusers_tensors
-from lorasmith.export.kohya_format import kohya_tensors
+from lorasmith.formats.diffusers_format import diffusers_tensors
+from lorasmith.formats.kohya_format import kohya_tensors
 from lorasmith.hub.shared_files import shared_files
 from lorasmith.models.family import EdmSchedule
 from lorasmith.objectives.choice import objective_for

@@ -10,11 +10,12 @@ from torch import Tensor
 from lorasmith.adapters.shape import AdapterKind
 from lorasmith.data.wording import counted, shown
 from lorasmith.errors import DataError
-from lorasmith.export.diffusers_format import alphas_said
-from lorasmith.export.embeddings_format import embeddings_tensors
-from lorasmith.export.kohya_names import with_text_model
-from lorasmith.export.read import FileFormat, WeightsFile, adapters_in, open_weights
-from lorasmith.export.weights import AdapterWeights, ConceptRows, ModuleAdapter, NewTokenRows, Part
+from lorasmith.formats.adapters import adapters_in
+from lorasmith.formats.diffusers_format import alphas_said
+from lorasmith.formats.embeddings_format import embeddings_in, embeddings_tensors
+from lorasmith.formats.module_names import with_text_model
+from lorasmith.formats.opening import FileFormat, WeightsFile, open_weights
+from lorasmith.formats.weights import AdapterWeights, ConceptRows, ModuleAdapter, NewTokenRows, Part
 
 TOLERANCE = 1e-6
 """Largest difference allowed, as a share of the layer's largest change: rounding of fp32 when a scale is folded in.
@@ -78,7 +79,7 @@ def inspect_file(path: Path) -> FileReport:
         ranks=tuple(sorted({len(module.down) for module in modules})),
         alphas=_alphas(file, modules),
         layers={part: len(found) for part, found in layers.items()},
-        new_tokens=len(file.tensors["clip_l"]) if file.format == "embeddings" else 0,
+        new_tokens=sum(len(found.first) for found in embeddings_in(file.tensors)),
         layers_without_effect=sum(not module.up.any() for module in modules),
         problems=_problems(file, modules),
     )

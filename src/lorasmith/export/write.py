@@ -1,17 +1,14 @@
-"""Owns writing safetensors files: whole or not at all, the same bytes for the same content, and never a pickle."""
+"""Owns writing exported files: whole or not at all, naming the bytes that are missing when the disk is full."""
 
-import hashlib
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save
-from torch import Tensor
-
 from lorasmith.atomic import write_bytes
 from lorasmith.errors import ResourceError
+from lorasmith.formats.serialised import serialise, tensor_hash
+
+__all__ = ["ExportedFile", "serialise", "tensor_hash", "write_whole"]
 
 
 @dataclass(frozen=True)
@@ -20,23 +17,6 @@ class ExportedFile:
 
     path: Path
     readers: tuple[str, ...]
-
-
-def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file's bytes with its metadata in alphabetical order.
-
-    The safetensors library writes metadata in a random order (0.8), so that equal exports would differ in their bytes.
-    """
-    header, body = _taken_apart(tensors)
-    whole = {"__metadata__": dict(sorted(metadata.items())), **header} if metadata else header
-    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
-    return b"".join((len(text).to_bytes(8, "little"), text, body))
-
-
-def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 over the bytes after the header, which WebUIs know a LoRA by (`sshs_model_hash`)."""
-    return hashlib.sha256(_taken_apart(tensors)[1]).hexdigest()
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -49,10 +29,3 @@ def write_whole(path: Path, content: bytes) -> None:
             f"The disk is full: {path} needs {len(content):,} bytes, and {free:,} are free.",
             remedy="Free some space and export again; what was written before is whole.",
         ) from full
-
-
-def _taken_apart(tensors: Mapping[str, Tensor]) -> tuple[dict[str, object], memoryview]:
-    """Header and body of the file the library would write without metadata."""
-    blob = save({name: tensor.contiguous() for name, tensor in tensors.items()})
-    end = 8 + int.from_bytes(blob[:8], "little")
-    return json.loads(blob[8:end]), memoryview(blob)[end:]

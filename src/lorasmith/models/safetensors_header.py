@@ -1,12 +1,13 @@
 """Owns reading the header of a safetensors file: names, shapes, metadata; reads no weights, refuses broken files."""
 
+import io
 import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 from lorasmith.errors import DataError
 
@@ -68,12 +69,20 @@ def read_header(path: Path, *, where: str) -> Header:
             f"{path.name} is a pickle, which can run code when it is opened", where=where,
             remedy="Use the .safetensors file of the same weights.",
         )  # fmt: skip
-    size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(64)
-        length = _length(start, size, path, where)
-        file.seek(_LENGTH_BYTES)
-        text = file.read(length)
+        return _read(file, path.stat().st_size, path, where)
+
+
+def check_header(content: bytes, *, name: str, where: str) -> None:
+    """The same checks of a safetensors file in memory, called `name`, such as a member of an archive."""
+    _read(io.BytesIO(content), len(content), Path(name), where)
+
+
+def _read(file: BinaryIO, size: int, path: Path, where: str) -> Header:
+    start = file.read(64)
+    length = _length(start, size, path, where)
+    file.seek(_LENGTH_BYTES)
+    text = file.read(length)
     parsed = _parsed(text, path, where)
     metadata = parsed.pop("__metadata__", {})
     if not isinstance(metadata, dict):

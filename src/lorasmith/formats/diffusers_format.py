@@ -6,7 +6,6 @@ folded into the up weights and the header says alpha = rank: every reader merges
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -15,8 +14,8 @@ from torch import Tensor
 
 from lorasmith.adapters.shape import is_inside, rank_patterns
 from lorasmith.errors import DataError
-from lorasmith.export.kohya_names import with_text_model
-from lorasmith.export.weights import AdapterWeights, ModuleAdapter, Part, PartAdapter
+from lorasmith.formats.module_names import with_text_model
+from lorasmith.formats.weights import AdapterWeights, Part, PartAdapter, up_tensor
 
 PREFIXES: dict[Part, str] = {
     "denoiser": "unet",
@@ -28,7 +27,6 @@ METADATA_KEY = "lora_adapter_metadata"
 _DOWN, _UP, _MAGNITUDE = ".lora_A", ".lora_B", ".lora_magnitude_vector"
 _MAGNITUDE_ENDS: dict[Part, str] = {"denoiser": "", "text_encoder_1": ".weight", "text_encoder_2": ".weight"}
 """diffusers loads denoisers through peft, which adds `.weight`; transformers 5 loads encoders itself, as they are."""
-_KEY = re.compile(r"(unet|text_encoder|text_encoder_2)\.(.+?)(\.lora_A|\.lora_B|\.lora_magnitude_vector)(?:\.weight)?")
 
 
 def diffusers_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
@@ -42,7 +40,7 @@ def diffusers_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
         for path, module in adapter.modules.items():
             name = f"{PREFIXES[part]}.{path if part == 'denoiser' else with_text_model(path)}"
             folded = module.scaled(adapter.scale)
-            tensors |= {f"{name}{_DOWN}.weight": folded.down, f"{name}{_UP}.weight": folded.up}
+            tensors |= {f"{name}{_DOWN}.weight": folded.down, f"{name}{_UP}.weight": up_tensor(folded)}
             if folded.magnitude is not None:
                 tensors[f"{name}{_MAGNITUDE}{_MAGNITUDE_ENDS[part]}"] = folded.magnitude
     return tensors
@@ -56,22 +54,6 @@ def diffusers_metadata(weights: AdapterWeights) -> dict[str, str]:
         for name, value in _peft_settings(part, adapter).items()
     }
     return {"format": "pt", METADATA_KEY: json.dumps(settings, indent=2, sort_keys=True)}
-
-
-def read_diffusers(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> dict[Part, dict[str, ModuleAdapter]]:
-    """Each part's adapters with the scale folded in, as readers see them; DataError for names that are not theirs."""
-    parts: dict[str, Part] = {prefix: part for part, prefix in PREFIXES.items()}
-    found: dict[Part, dict[str, dict[str, Tensor]]] = {}
-    for name, tensor in tensors.items():
-        match = _KEY.fullmatch(name)
-        if match is None:
-            raise DataError(f"{name} is not a tensor of diffusers' LoRA format.")
-        found.setdefault(parts[match[1]], {}).setdefault(match[2], {})[match[3]] = tensor
-    said = alphas_said(header)
-    return {
-        part: {path: _module(path, pieces, said.get(part), PREFIXES[part]) for path, pieces in modules.items()}
-        for part, modules in found.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -141,12 +123,3 @@ def _peft_settings(part: Part, adapter: PartAdapter) -> dict[str, object]:
         "use_dora": adapter.kind == "dora",
         "bias": "none",
     }
-
-
-def _module(path: str, pieces: Mapping[str, Tensor], said: SaidAlphas | None, prefix: str) -> ModuleAdapter:
-    """One module's adapter out of its tensors, scaled as the header says (alpha = rank if it says nothing)."""
-    if _DOWN not in pieces or _UP not in pieces:
-        raise DataError(f"{prefix}.{path} has one half of an adapter only.")
-    rank = len(pieces[_DOWN])
-    alpha = rank if said is None else said.of(path, rank=rank)
-    return ModuleAdapter(pieces[_DOWN], pieces[_UP], pieces.get(_MAGNITUDE)).scaled(alpha / rank)

@@ -1,0 +1,1 @@
+"""Owns files for other programs: opening them safely, their spellings, who reads what, and rewriting them."""

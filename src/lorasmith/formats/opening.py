@@ -1,0 +1,118 @@
+"""Owns opening LoRA and embeddings files of any program, ours or others'; runs nothing, writes nothing.
+
+Only safetensors are read, alone or in cog-sdxl's tar. A header is checked before any library sees the file, so that a
+hostile one (too long, offsets outside, a name twice) is one clear error. Refuses pickles and what is neither a LoRA nor
+an embedding.
+"""
+
+# safetensors is only partly typed.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lorasmith.data.wording import shown
+from lorasmith.errors import DataError
+from lorasmith.formats import cog_archive
+from lorasmith.formats.embeddings_format import has_embeddings
+from lorasmith.formats.families import family_of
+from lorasmith.formats.keys import Spelling, other_method, read_key
+from lorasmith.models.safetensors_header import read_header
+
+FileFormat = Literal[Spelling, "embeddings"]
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
+_START = 512
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A weights file's tensors and header, and which format their names are of (the commonest, where they mix).
+
+    `tokens` is what a cog archive says of its new tokens: each token abstraction, and what it becomes.
+    """
+
+    path: Path
+    format: FileFormat
+    tensors: Mapping[str, Tensor]
+    header: Mapping[str, str]
+    tokens: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def open_weights(path: Path) -> WeightsFile:
+    """Read a LoRA or embeddings file whole; DataError when it is missing, broken, a pickle or something else."""
+    start = _start_of(path)
+    _refuse_pickle(path, start)
+    if cog_archive.is_archive(start):
+        archive = cog_archive.read(path)
+        return WeightsFile(path, _format_of(path, archive.tensors), archive.tensors, {}, archive.tokens)
+    tensors, header = _safetensors(path)
+    return WeightsFile(path, _format_of(path, tensors), tensors, header)
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    header = read_header(path, where=shown(path))
+    try:
+        with safe_open(path, framework="pt") as file:
+            opened: Any = file
+            tensors = {name: opened.get_tensor(name) for name in header.tensors}
+    except (SafetensorError, OSError) as broken:
+        raise DataError(
+            f"{shown(path)} is not a whole safetensors file: {shown(str(broken))}.", remedy="Export or copy it again."
+        ) from broken
+    return tensors, dict(header.metadata)
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_START)
+    except OSError as failure:
+        raise DataError(f"{shown(path)} cannot be read: {failure.strerror}.") from failure
+
+
+def _refuse_pickle(path: Path, start: bytes) -> None:
+    """DataError for PyTorch's own files, which can run anything when they are opened."""
+    # A safetensors file begins with its header's length, whose low byte may be any; its ninth byte opens the header.
+    if start[8:9] != b"{" and start.startswith(_PICKLE_STARTS):
+        raise DataError(
+            f"{shown(path)} is a pickle, which lorasmith never opens: it could run any program.",
+            remedy="Get the file as .safetensors.",
+        )
+
+
+def _format_of(path: Path, tensors: Mapping[str, Tensor]) -> FileFormat:
+    """The format that most of the tensors' names are of."""
+    keys = [key for key in map(read_key, tensors) if key is not None]
+    if keys:
+        # Text encoders are spelled alike in both of kohya's; the denoiser decides.
+        deciding = [key for key in keys if key.part == "denoiser"] or keys
+        counts: Counter[Spelling] = Counter(key.spelling for key in deciding)
+        return counts.most_common(1)[0][0]
+    if has_embeddings(tensors):
+        return "embeddings"
+    methods = sorted({method for name in tensors if (method := other_method(name)) is not None})
+    if methods:
+        raise DataError(
+            f"{shown(path)} holds {' and '.join(methods)}, and lorasmith reads LoRA and DoRA.",
+            remedy="Make a LoRA of it with the program that trained it (LyCORIS has extraction scripts).",
+        )
+    family = family_of({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    if not family.may_be_sdxl:
+        raise DataError(
+            f"{shown(path)} is for {family.name} ({shown(family.told_by)}), and lorasmith reads files for SDXL.",
+            remedy="Name a file that was trained on SDXL or a base made from it.",
+        )
+    raise DataError(
+        f"{shown(path)} is neither a LoRA nor an embeddings file of SDXL (its tensors: {_some(tensors)}).",
+        remedy="Name a LoRA or embeddings file, such as those in an export folder.",
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(shown(name, limit=60) for name in list(names)[:3]) or "none"
