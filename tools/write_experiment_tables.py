@@ -6,6 +6,8 @@ from pathlib import Path
 
 from lorasmith.errors import DataError
 from lorasmith.runs.experiment_tables import as_markdown, tables_of
+from lorasmith.runs.proxies import agreements
+from lorasmith.runs.proxies import as_markdown as proxies_as_markdown
 from lorasmith.runs.regret import as_markdown as regret_as_markdown
 from lorasmith.runs.regret import regrets
 
@@ -22,13 +24,17 @@ def filled(page: str, name: str, text: str) -> str:
 
 
 def main(folder: Path) -> None:
-    """Write both kinds of tables; regret is left as it is where no trial has several checkpoints."""
+    """Write all kinds of tables; regret and proxies are left as they are where there are no trials for them."""
     tables = [table for table in tables_of(folder) if table.plan.name != "checkpoints"]
     page = filled(PAGE.read_text(encoding="utf-8"), "tables", "\n".join(as_markdown(one) for one in tables))
-    try:
-        page = filled(page, "regret", regret_as_markdown(regrets(folder), score="joint"))
-    except DataError as none:
-        sys.stderr.write(f"{none}\n")
+    for name, text in (
+        ("regret", lambda: regret_as_markdown(regrets(folder), score="joint")),
+        ("proxies", lambda: proxies_as_markdown(agreements(folder))),
+    ):
+        try:
+            page = filled(page, name, text())
+        except DataError as none:
+            sys.stderr.write(f"{none}\n")
     PAGE.write_text(page, encoding="utf-8")
 
 

@@ -22,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("run")(run)
     group.command("table")(table)
     group.command("regret")(regret)
+    group.command("proxies")(proxies)
     app.add_typer(group, name="experiments")
 
 
@@ -66,6 +67,13 @@ def regret(
     from lorasmith.runs.regret import as_markdown, regrets
 
     _give(as_markdown(regrets(folder, score=score), score=score), out)
+
+
+def proxies(folder: Folder, *, out: Out = None) -> None:
+    """Print how far scores that need no truth (CLIP's, held-out loss) order the trials as the truth does."""
+    from lorasmith.runs.proxies import agreements, as_markdown
+
+    _give(as_markdown(agreements(folder)), out)
 
 
 def _give(text: str, out: Path | None) -> None:

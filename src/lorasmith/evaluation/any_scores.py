@@ -8,8 +8,8 @@ from PIL import Image
 
 from lorasmith.evaluation import shared_scores
 from lorasmith.evaluation.examination import Role, Shot
-from lorasmith.evaluation.intervals import Estimate, mean_of
-from lorasmith.evaluation.material import Material, pictures_of, places_of
+from lorasmith.evaluation.intervals import Estimate
+from lorasmith.evaluation.material import Material
 from lorasmith.evaluation.measures import similarities
 from lorasmith.evaluation.scores import CurvePoint, PictureRow, Score, ScoreName
 from lorasmith.evaluation.shared_scores import Space
@@ -85,29 +85,13 @@ class AnyScores:
         return CurvePoint(scale, likeness=likeness, change=self._change(pictures))
 
     def _likeness(self, name: ScoreName, role: Role) -> list[Score]:
-        drawn, base = self._material.drawn(role), self._material.base(role)
-        trained = self._material.instance.trained
-        if self._readers.best is self._readers.latents or not trained or not drawn:
+        if self._readers.best is self._readers.latents:
             return []  # cosines of latents tell backgrounds from one another, not concepts
-        cosines = self._cosines(pictures_of(drawn))
-        told = f"{len(drawn)} pictures against {len(trained)} instance images, {self._readers.best.name}"
-        groups = places_of(drawn) if role == "prompt" else range(len(drawn))
-        return [Score(name, mean_of(cosines, groups), told, base=self._mean_likeness(pictures_of(base)))]
+        return shared_scores.likeness_score(self._material, self._readers.best, name, role)
 
     def _text_similarity(self) -> list[Score]:
-        clip, shots = self._readers.clip, self._material.drawn("prompt")
-        if clip is None or not shots:
-            return []
-        wanted = clip.texts([asked.base_text for asked in self._material.examination.prompts])
-        drawn, base = (
-            [
-                float(similarities(row[None], wanted[shot.place][None])[0, 0])
-                for (shot, _), row in zip(series, clip.pictures(pictures_of(series)), strict=True)
-            ]
-            for series in (shots, self._material.base("prompt"))
-        )
-        told = f"{len(shots)} pictures of {len(wanted)} prompts, by {clip.name}"
-        return [Score("text_similarity", mean_of(drawn, places_of(shots)), told, base=float(np.mean(base)))]
+        clip = self._readers.clip
+        return [] if clip is None else shared_scores.text_score(self._material, clip)
 
     def _change(self, pictures: Sequence[tuple[Shot, Image.Image]]) -> float | None:
         before = {shot.seed: picture for shot, picture in self._material.base("class_word")}

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from lorasmith.evaluation.examination import Shot
-from lorasmith.evaluation.intervals import Estimate, Floats
+from lorasmith.evaluation.examination import Role, Shot
+from lorasmith.evaluation.intervals import Estimate, Floats, mean_of
 from lorasmith.evaluation.material import Material, pictures_of, places_of
+from lorasmith.evaluation.measures import similarities
 from lorasmith.evaluation.measures_of_harm import drift_of_embeddings
 from lorasmith.evaluation.measures_of_variety import (
     copied_share,
@@ -17,7 +19,7 @@ from lorasmith.evaluation.measures_of_variety import (
     mean_pairwise_distance,
     vendi_score,
 )
-from lorasmith.evaluation.scores import Score
+from lorasmith.evaluation.scores import Score, ScoreName
 
 Featurise = Callable[[Sequence[Image.Image]], Floats]
 
@@ -28,6 +30,52 @@ class Space:
 
     featurise: Featurise
     name: str
+
+
+class PicturesAndTexts(Protocol):
+    """Whoever puts pictures and texts into one space, as CLIP does: rows of numbers whose cosines say how alike."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        ...
+
+    def pictures(self, pictures: Sequence[Image.Image], /) -> Floats:
+        """A row per picture."""
+        ...
+
+    def texts(self, texts: Sequence[str], /) -> Floats:
+        """A row per text."""
+        ...
+
+
+def likeness_score(material: Material, space: Space, name: ScoreName, role: Role) -> list[Score]:
+    """The mean cosine between a role's pictures and the instance images (DINO and CLIP-I are such scores)."""
+    drawn, base, trained = material.drawn(role), material.base(role), material.instance.trained
+    if not trained or not drawn:
+        return []
+    instance = space.featurise(trained)
+    told = f"{len(drawn)} pictures against {len(trained)} instance images, {space.name}"
+    groups = places_of(drawn) if role == "prompt" else range(len(drawn))
+    own, bases = (_mean_cosines(space, pictures_of(shots), instance) for shots in (drawn, base))
+    return [Score(name, mean_of(own, groups), told, base=float(np.mean(bases)))]
+
+
+def text_score(material: Material, clip: PicturesAndTexts) -> list[Score]:
+    """The mean cosine between pictures and their prompts, the class word in the token's place (CLIP-T)."""
+    shots = material.drawn("prompt")
+    if not shots:
+        return []
+    wanted = clip.texts([asked.base_text for asked in material.examination.prompts])
+    drawn, base = (
+        [
+            float(similarities(row[None], wanted[shot.place][None])[0, 0])
+            for (shot, _), row in zip(series, clip.pictures(pictures_of(series)), strict=True)
+        ]
+        for series in (shots, material.base("prompt"))
+    )
+    told = f"{len(shots)} pictures of {len(wanted)} prompts, by {clip.name}"
+    return [Score("text_similarity", mean_of(drawn, places_of(shots)), told, base=float(np.mean(base)))]
 
 
 def variety_scores(material: Material, space: Space) -> list[Score]:
@@ -116,3 +164,7 @@ def _share(space: Space, pictures: Sequence[Image.Image], instance: Floats) -> f
 
 def _plain(value: float, count: int) -> Estimate:
     return Estimate(value, None, None, count)
+
+
+def _mean_cosines(space: Space, pictures: Sequence[Image.Image], instance: Floats) -> list[float]:
+    return [float(mean) for mean in similarities(space.featurise(pictures), instance).mean(axis=1)]

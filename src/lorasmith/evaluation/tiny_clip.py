@@ -15,25 +15,27 @@ from .shipped_weights import TINY_CLIP, weights_folder
 from .tiny_clip_layers import TinyClipTowers, token_ids
 from .weight_files import read_weights
 
-Embeddings = npt.NDArray[np.float32]
+Embeddings = npt.NDArray[np.float64]
 
 
 class TinyClip:
-    """CLIP's two scores in small: CLIP-T is `picture @ text`, CLIP-I is `picture @ picture`."""
+    """CLIP's two scores in small: CLIP-T is `pictures @ texts`, CLIP-I is `pictures @ pictures`."""
+
+    name = "the small CLIP"
 
     def __init__(self, towers: TinyClipTowers) -> None:
         """Take over trained towers."""
         self._towers = towers.eval()
 
     @torch.inference_mode()
-    def picture(self, pictures: Sequence[Image.Image]) -> Embeddings:
+    def pictures(self, pictures: Sequence[Image.Image]) -> Embeddings:
         """Embeddings (count, 64), each of length 1."""
-        return self._towers.picture(to_tensor(pictures)).numpy()
+        return self._towers.picture(to_tensor(pictures)).double().numpy()
 
     @torch.inference_mode()
-    def text(self, captions: Sequence[str]) -> Embeddings:
+    def texts(self, texts: Sequence[str]) -> Embeddings:
         """Embeddings (count, 64), each of length 1; words the world does not know are all one word."""
-        return self._towers.caption(token_ids(captions)).numpy()
+        return self._towers.caption(token_ids(texts)).double().numpy()
 
 
 def open_tiny_clip(path: Path | None = None) -> TinyClip:

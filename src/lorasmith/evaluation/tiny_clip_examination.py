@@ -24,7 +24,7 @@ def examine_tiny_clip(clip: TinyClip, count: int, *, seed: int) -> ClipMarks:
     rng = random.Random(f"small CLIP/{seed}")
     scenes = [any_scene(rng, OBJECTS[place % len(OBJECTS)].name) for place in range(count)]
     prompts = [prompt_of(scene) for scene in scenes]
-    nearest = (clip.picture(draw_scenes(scenes)) @ clip.text(prompts).T).argmax(axis=1)
+    nearest = (clip.pictures(draw_scenes(scenes)) @ clip.texts(prompts).T).argmax(axis=1)
     own = [prompts[int(found)] == prompt for found, prompt in zip(nearest, prompts, strict=True)]
     same = [scenes[int(found)].thing == scene.thing for found, scene in zip(nearest, scenes, strict=True)]
     return ClipMarks(count, sum(own) / count, sum(same) / count)

@@ -35,7 +35,7 @@ from lorasmith.evaluation.measures_of_harm import (
 from lorasmith.evaluation.measures_of_variety import entropy
 from lorasmith.evaluation.oracle import Reading
 from lorasmith.evaluation.scores import CurvePoint, PictureRow, Score, ScoreName
-from lorasmith.evaluation.shared_scores import Space
+from lorasmith.evaluation.shared_scores import PicturesAndTexts, Space
 from lorasmith.evaluation.world_examination import WorldSubject, twin_scenes
 from lorasmith.world import Concept, Identity, Scene, evaluation_prompts, render, rivals, shipped_sprites, true_renders
 
@@ -70,10 +70,14 @@ class Gallery:
 
 
 class WorldJudge:
-    """Says of a picture whether the concept in it is right; reads true pictures once and keeps what it read."""
+    """Says of a picture whether the concept in it is right; reads true pictures once and keeps what it read.
 
-    def __init__(self, subject: WorldSubject, reader: PictureReader) -> None:
+    `clip` is the small CLIP, whose scores stand beside the true ones.
+    """
+
+    def __init__(self, subject: WorldSubject, reader: PictureReader, clip: PicturesAndTexts | None = None) -> None:
         self.subject = subject
+        self.clip = clip
         self._reader = reader
 
     def read(self, pictures: Sequence[Image.Image]) -> list[Seen]:
@@ -142,6 +146,7 @@ class WorldScores:
             *shared_scores.copy_gap_score(material, PIXELS, self._twins()),
             *shared_scores.variety_scores(material, PIXELS),
             *self._entropy(),
+            *self._usual_scores(),
             *shared_scores.loss_score(material),
         ]
 
@@ -234,6 +239,15 @@ class WorldScores:
                 base=likeness("class_word", with_concept=False).value,
             ),
         ]  # fmt: skip
+
+    def _usual_scores(self) -> list[Score]:
+        """What one would measure where nobody knows the truth, to be held against it."""
+        clip = self._judge.clip
+        if clip is None:
+            return []
+        space = Space(clip.pictures, f"by {clip.name}")
+        likeness = shared_scores.likeness_score(self._material, space, "instance_similarity", "prompt")
+        return [*(likeness if self._knows else []), *shared_scores.text_score(self._material, clip)]
 
     def _leakage(self) -> list[Score]:
         trained = self._material.instance.trained

@@ -29,6 +29,7 @@ from lorasmith.evaluation.material import InstanceImages, Losses, Material
 from lorasmith.evaluation.oracle import open_oracle
 from lorasmith.evaluation.scores import CurvePoint, Evaluation, PictureRow, Score
 from lorasmith.evaluation.shared_scores import Space
+from lorasmith.evaluation.tiny_clip import open_tiny_clip
 from lorasmith.evaluation.trained_readers import open_clip, open_dino
 from lorasmith.evaluation.world_examination import WorldSubject, world_examination
 from lorasmith.evaluation.world_scores import PictureReader, WorldJudge, WorldScores, true_pictures
@@ -351,7 +352,7 @@ class _Examiner:
 @lru_cache(maxsize=16)
 def _shipped_judge(subject: WorldSubject) -> WorldJudge:
     """The oracle's judge of a subject, with the gallery it has read, for the next export of the same."""
-    return WorldJudge(subject, _oracle())
+    return WorldJudge(subject, _oracle(), open_tiny_clip())
 
 
 @lru_cache(maxsize=1)

@@ -26,6 +26,7 @@ GUIDANCE: Final = 4.0
 KEPT: Final[tuple[ScoreName, ...]] = (
     "joint", "fidelity", "prompt_following", "product", "embedding_drift", "unrelated_drift", "class_word_identity",
     "class_word_drift", "leakage", "copied_share", "copy_gap", "variety", "entropy_change", "held_out_loss",
+    "instance_similarity", "text_similarity",
 )  # fmt: skip
 """What is kept of an evaluation."""
 

@@ -125,7 +125,7 @@ def test_the_small_clip_learns_and_is_shipped(workshop: Workshop, tmp_path: Path
     fit_tiny_clip(RECIPE, workshop, Sitting(0.3))
     _, steps = load_towers(workshop)
     path = ship_tiny_clip(RECIPE, workshop, tmp_path, count=20)
-    assert open_tiny_clip(path).text(["a dog"]).shape == (1, 64)
+    assert open_tiny_clip(path).texts(["a dog"]).shape == (1, 64)
     assert json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["trained_on"]["steps"] == steps > 1
 
 
