@@ -53,6 +53,8 @@ class Amounts:
 
 
 QUICK: Final = Amounts(1, 12, 5, 2, 4, 1, 6)
+TRIAL: Final = Amounts(1, 8, 5, 1, 4, 1, 6)
+"""One of hundreds of trainings that are compared: what a single one cannot say, all together do."""
 FULL: Final = Amounts(2, 24, 10, 3, 8, 2, 12)
 
 

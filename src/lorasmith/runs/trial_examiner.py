@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lorasmith.config.base import ModelConfig
-from lorasmith.evaluation.examination import QUICK, Amounts
+from lorasmith.evaluation.examination import TRIAL, Amounts
 from lorasmith.evaluation.oracle import open_oracle
 from lorasmith.evaluation.scores import Evaluation, ScoreName
 from lorasmith.evaluation.shipped_weights import weights_folder
@@ -36,7 +36,7 @@ class WorldExaminer:
     """Scores exports by the oracle of the emoji world; the base's own pictures are drawn once and kept."""
 
     folder: Path
-    amounts: Amounts = QUICK
+    amounts: Amounts = TRIAL
     _open: dict[str, OpenedBase] = field(default_factory=dict[str, OpenedBase], init=False)
 
     @property
