@@ -23,6 +23,7 @@ from lorasmith.cli import (
     experiments_command,
     generate_command,
     import_command,
+    inspect_command,
     push_command,
     train_command,
     verify_command,
@@ -48,6 +49,7 @@ generate_command.add_to(app)
 caption_command.add_to(app)
 evaluate_command.add_to(app)
 verify_command.add_to(app)
+inspect_command.add_to(app)
 push_command.add_to(app)
 config_commands.add_to(app)
 base_commands.add_to(app)

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -46,8 +46,14 @@ def is_archive(start: bytes) -> bool:
 
 def read(path: Path) -> CogArchive:
     """What an archive holds; DataError when it is broken, hostile or no archive of cog-sdxl's."""
+    with path.open("rb") as stream:
+        return read_stream(stream, path)
+
+
+def read_stream(stream: BinaryIO, path: Path) -> CogArchive:
+    """The same of an archive that is open, or in memory; `path` is what it is called."""
     try:
-        with tarfile.open(path, "r:") as archive:  # plain tar alone: nothing is decompressed
+        with tarfile.open(fileobj=stream, mode="r:") as archive:  # plain tar alone: nothing is decompressed
             members = _members(archive, path)
     except tarfile.TarError as broken:
         raise DataError(

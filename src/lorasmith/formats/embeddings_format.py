@@ -17,7 +17,7 @@ FIRST, SECOND = "clip_l", "clip_g"
 NUMBERED = ("text_encoders_0", "text_encoders_1")
 BUNDLE = "bundle_emb."
 EmbeddingsForm = Literal["clip_l and clip_g", "text_encoders_0 and text_encoders_1", "bundle"]
-_OUTPUT_ROWS = ("clip_l_out", "clip_g_out")
+OUTPUT_ROWS = ("clip_l_out", "clip_g_out")
 """OneTrainer's output embeddings, which no other program reads."""
 
 
@@ -55,7 +55,7 @@ def has_embeddings(names: Iterable[str]) -> bool:
 
 def is_embedding_key(name: str) -> bool:
     """Whether a tensor's name is that of an embedding in one of the spellings."""
-    return name in (FIRST, SECOND, *NUMBERED, *_OUTPUT_ROWS) or name.startswith(BUNDLE)
+    return name in (FIRST, SECOND, *NUMBERED, *OUTPUT_ROWS) or name.startswith(BUNDLE)
 
 
 def embeddings_in(tensors: Mapping[str, Tensor]) -> tuple[FoundEmbedding, ...]:

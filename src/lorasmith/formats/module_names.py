@@ -64,6 +64,11 @@ def kohya_name(part: Part, path: str, *, layers_per_block: int = 2) -> str:
     return PREFIXES[part] + inside.replace(".", "_")
 
 
+def plain_kohya_name(part: Part, path: str) -> str:
+    """The same with diffusers' block names, as kohya's scripts have them for Stable Diffusion 1 and some for SDXL."""
+    return PREFIXES[part] + (path if part == "denoiser" else with_text_model(path)).replace(".", "_")
+
+
 def module_of(name: str, *, layers_per_block: int = 2) -> tuple[Part, str]:
     """The part and module path behind a kohya name, the inverse of `kohya_name`; DataError when there is none."""
     for part, prefix in PREFIXES.items():

@@ -8,13 +8,15 @@ an embedding.
 # safetensors is only partly typed.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
 from torch import Tensor
 
 from lorasmith.data.wording import shown
@@ -23,7 +25,7 @@ from lorasmith.formats import cog_archive
 from lorasmith.formats.embeddings_format import has_embeddings
 from lorasmith.formats.families import family_of
 from lorasmith.formats.keys import Spelling, other_method, read_key
-from lorasmith.models.safetensors_header import read_header
+from lorasmith.models.safetensors_header import check_header, read_header
 
 FileFormat = Literal[Spelling, "embeddings"]
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
@@ -44,18 +46,33 @@ class WeightsFile:
     tokens: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+@dataclass(frozen=True)
+class OpenedFile:
+    """A file's tensors, header and tokens, of whatever family and method it is."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    header: Mapping[str, str]
+    tokens: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Each tensor's shape."""
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+
 def open_weights(path: Path) -> WeightsFile:
     """Read a LoRA or embeddings file whole; DataError when it is missing, broken, a pickle or something else."""
+    return recognised(open_any(path))
+
+
+def open_any(path: Path) -> OpenedFile:
+    """Read any safetensors file or cog archive whole; DataError when it is missing, broken or a pickle."""
     start = _start_of(path)
     _refuse_pickle(path, start)
     if cog_archive.is_archive(start):
         archive = cog_archive.read(path)
-        return WeightsFile(path, _format_of(path, archive.tensors), archive.tensors, {}, archive.tokens)
-    tensors, header = _safetensors(path)
-    return WeightsFile(path, _format_of(path, tensors), tensors, header)
-
-
-def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+        return OpenedFile(path, archive.tensors, {}, archive.tokens)
     header = read_header(path, where=shown(path))
     try:
         with safe_open(path, framework="pt") as file:
@@ -65,7 +82,21 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise DataError(
             f"{shown(path)} is not a whole safetensors file: {shown(str(broken))}.", remedy="Export or copy it again."
         ) from broken
-    return tensors, dict(header.metadata)
+    return OpenedFile(path, tensors, dict(header.metadata))
+
+
+def open_bytes(content: bytes, path: Path) -> OpenedFile:
+    """A file that is still in memory, read as `open_any` reads it from the disk; `path` is what it will be called."""
+    if cog_archive.is_archive(content[:_START]):
+        archive = cog_archive.read_stream(io.BytesIO(content), path)
+        return OpenedFile(path, archive.tensors, {}, archive.tokens)
+    header = check_header(content, name=path.name, where=shown(path))
+    return OpenedFile(path, load(content), dict(header.metadata))
+
+
+def recognised(file: OpenedFile) -> WeightsFile:
+    """The file with its format; DataError when it is no LoRA or embedding for SDXL."""
+    return WeightsFile(file.path, _format_of(file), file.tensors, file.header, file.tokens)
 
 
 def _start_of(path: Path) -> bytes:
@@ -86,33 +117,35 @@ def _refuse_pickle(path: Path, start: bytes) -> None:
         )
 
 
-def _format_of(path: Path, tensors: Mapping[str, Tensor]) -> FileFormat:
+def _format_of(file: OpenedFile) -> FileFormat:
     """The format that most of the tensors' names are of."""
-    keys = [key for key in map(read_key, tensors) if key is not None]
+    keys = [key for key in map(read_key, file.tensors) if key is not None]
     if keys:
         # Text encoders are spelled alike in both of kohya's; the denoiser decides.
         deciding = [key for key in keys if key.part == "denoiser"] or keys
         counts: Counter[Spelling] = Counter(key.spelling for key in deciding)
         return counts.most_common(1)[0][0]
-    if has_embeddings(tensors):
+    if has_embeddings(file.tensors):
         return "embeddings"
-    methods = sorted({method for name in tensors if (method := other_method(name)) is not None})
+    raise _stranger(file)
+
+
+def _stranger(file: OpenedFile) -> DataError:
+    """What to say of a file that is nothing of SDXL's."""
+    methods = sorted({method for name in file.tensors if (method := other_method(name)) is not None})
     if methods:
-        raise DataError(
-            f"{shown(path)} holds {' and '.join(methods)}, and lorasmith reads LoRA and DoRA.",
+        return DataError(
+            f"{shown(file.path)} holds {' and '.join(methods)}, and lorasmith reads LoRA and DoRA.",
             remedy="Make a LoRA of it with the program that trained it (LyCORIS has extraction scripts).",
         )
-    family = family_of({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    family = family_of(file.shapes)
     if not family.may_be_sdxl:
-        raise DataError(
-            f"{shown(path)} is for {family.name} ({shown(family.told_by)}), and lorasmith reads files for SDXL.",
+        return DataError(
+            f"{shown(file.path)} is for {family.name} ({shown(family.told_by)}), and lorasmith reads files for SDXL.",
             remedy="Name a file that was trained on SDXL or a base made from it.",
         )
-    raise DataError(
-        f"{shown(path)} is neither a LoRA nor an embeddings file of SDXL (its tensors: {_some(tensors)}).",
+    some = ", ".join(shown(name, limit=60) for name in list(file.tensors)[:3]) or "none"
+    return DataError(
+        f"{shown(file.path)} is neither a LoRA nor an embeddings file of SDXL (its tensors: {some}).",
         remedy="Name a LoRA or embeddings file, such as those in an export folder.",
     )
-
-
-def _some(names: Iterable[str]) -> str:
-    return ", ".join(shown(name, limit=60) for name in list(names)[:3]) or "none"

@@ -46,6 +46,11 @@ class ModuleAdapter:
         """What is added to the module's weight (DoRA then brings each row or column to its magnitude)."""
         return (self.up.float() @ self.down.float().flatten(1)).reshape(self.shape)
 
+    def to(self, dtype: torch.dtype) -> "ModuleAdapter":
+        """The same in another precision."""
+        magnitude = None if self.magnitude is None else self.magnitude.to(dtype)
+        return replace(self, down=self.down.to(dtype), up=self.up.to(dtype), magnitude=magnitude)
+
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors there are."""
         return (self.down, self.up) if self.magnitude is None else (self.down, self.up, self.magnitude)

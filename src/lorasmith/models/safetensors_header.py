@@ -73,9 +73,9 @@ def read_header(path: Path, *, where: str) -> Header:
         return _read(file, path.stat().st_size, path, where)
 
 
-def check_header(content: bytes, *, name: str, where: str) -> None:
-    """The same checks of a safetensors file in memory, called `name`, such as a member of an archive."""
-    _read(io.BytesIO(content), len(content), Path(name), where)
+def check_header(content: bytes, *, name: str, where: str) -> Header:
+    """The same of a safetensors file in memory, called `name`, such as a member of an archive."""
+    return _read(io.BytesIO(content), len(content), Path(name), where)
 
 
 def _read(file: BinaryIO, size: int, path: Path, where: str) -> Header:
