@@ -26,7 +26,6 @@ ALLOWED_NAMES: Mapping[str, Words] = {
     "write_model_index": ("testing/pipeline_files.py",),  # diffusers' model_index.json
     "_model_spec": ("export/metadata.py",),  # the modelspec standard
     "with_text_model": ("formats/module_names.py",),  # transformers' module name
-    "_network": ("export/metadata.py",),  # kohya's header fields
     "network": ("base_builder/", "export/from_peft.py", "inference/", "testing/"),  # any of a pipeline's networks
     "_Network": ("testing/random_weights.py",),
     "placeholder": ("config/flags.py",),  # of a flag's value in its usage line

@@ -18,6 +18,7 @@ from lorasmith.cli import (
     caption_command,
     check_command,
     config_commands,
+    convert_command,
     doctor_command,
     evaluate_command,
     experiments_command,
@@ -50,6 +51,7 @@ caption_command.add_to(app)
 evaluate_command.add_to(app)
 verify_command.add_to(app)
 inspect_command.add_to(app)
+convert_command.add_to(app)
 push_command.add_to(app)
 config_commands.add_to(app)
 base_commands.add_to(app)

@@ -1,9 +1,9 @@
 """Owns baking a DoRA into a plain LoRA for readers that know no DoRA, and measuring what is lost; writes no file.
 
 A DoRA's layer has the weight m · (W + s·B·A) ÷ ‖W + s·B·A‖, each row by itself (arXiv 2402.09353, equation 5, with
-peft's axis: one magnitude for each output). What that adds to W is no longer of low rank, since every row of W is
-scaled by a number of its own; the closest matrix of a rank is its truncated singular value decomposition
-(Eckart–Young).
+peft's axis: one magnitude for each output; LyCORIS' default is one for each input). What that adds to W is no longer
+of low rank, since every row of W is scaled by a number of its own; the closest matrix of a rank is its truncated
+singular value decomposition (Eckart–Young).
 """
 
 # torch.linalg is only partly typed.
@@ -26,12 +26,16 @@ from lorasmith.export.weights import (
     Part,
     PartAdapter,
 )
+from lorasmith.formats.dora import dora_change
 
 _TIMES_THE_RANK, _AT_LEAST = 2, 32
 """The baked rank where none is named. Measured on the embedded base: docs/adapters.md says what other ranks lose."""
 _WHOLE_UP_TO = 256
 """Narrowest side of matrices that are decomposed whole; wider ones by subspace iteration, hundreds of times faster."""
 _OVERSAMPLED, _ITERATIONS = 16, 4
+
+
+__all__ = ["bake", "dora_change"]
 
 
 @dataclass(frozen=True)
@@ -60,28 +64,21 @@ def bake(weights: AdapterWeights, parts: Mapping[Part, nn.Module], *, rank: int 
     return BakedAdapters(baked, losses)
 
 
-def dora_change(weight: Tensor, module: ModuleAdapter) -> Tensor:
-    """What a DoRA adds to a weight [out, in], its scale folded into `up`; rows of a merged weight of zeros add none."""
-    if module.magnitude is None:
-        return module.change().to(weight.device)
-    merged = weight + module.change().to(weight.device)
-    norms = torch.linalg.vector_norm(merged, dim=1, keepdim=True).clamp_min(torch.finfo(merged.dtype).tiny)
-    return module.magnitude.to(weight).unsqueeze(1) / norms * merged - weight
-
-
 def _where_svd_is(weight: Tensor) -> Tensor:
     """On CUDA or the CPU: torch has no singular value decomposition elsewhere."""
     return weight if weight.is_cuda else weight.cpu()
 
 
 def _bake_module(weight: Tensor, module: ModuleAdapter, *, scale: float, rank: int | None) -> _BakedModule:
-    change = dora_change(weight, module.scaled(scale))
+    whole = dora_change(weight, module.scaled(scale))
+    change = whole.flatten(1)
     wanted = min(rank or max(_TIMES_THE_RANK * module.rank, _AT_LEAST), *change.shape)
     left, values, right = _decomposed(change, wanted)
     root = values.sqrt()
     up, down = left * root, root.unsqueeze(1) * right
     loss = BakingLoss(change.norm().item(), (change - up @ down).norm().item())
-    return _BakedModule(ModuleAdapter(down.cpu().contiguous(), up.cpu().contiguous()), loss)
+    shaped = down.cpu().reshape(len(down), *whole.shape[1:])
+    return _BakedModule(ModuleAdapter(shaped.contiguous(), up.cpu().contiguous()), loss)
 
 
 def _decomposed(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -51,9 +51,10 @@ def _part_adapter(part: Part, network: nn.Module, adapter_name: str) -> PartAdap
 
 
 def frozen_weight(network: nn.Module, path: str) -> Tensor:
-    """The weight [out, in] that an adapter sits on, in fp32 where it is."""
+    """The weight [out, in] that an adapter sits on, or that would have one, in fp32 where it is."""
     layer: Any = network.get_submodule(path)
-    return cast(Tensor, layer.get_base_layer().weight).detach().float()
+    plain: Any = layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer
+    return cast(Tensor, plain.weight).detach().float()
 
 
 def _fractions(sizes: Mapping[tuple[int, float], int]) -> str:

@@ -23,7 +23,7 @@ _IMPLEMENTATION = "https://github.com/Stability-AI/generative-models"
 def lora_metadata(info: ExportInfo, file: AdapterFile, rows: NewTokenRows, tensors_hash: str) -> dict[str, str]:
     """The header of a WebUI file."""
     return {
-        **_network(file.weights),
+        **adapter_metadata(file.weights),
         **_training(info),
         **_model_spec(info, rows, kind="lora", title=stem_of(file.name)),
         **_what_is_in_it(file),
@@ -60,20 +60,21 @@ def tag_counts(info: ExportInfo, rows: NewTokenRows) -> dict[str, int]:
     return dict([(tag, count) for tag, count in commonest_first if tag][:_MOST_TAGS])
 
 
-def _network(weights: AdapterWeights) -> dict[str, str]:
-    """What kind of network it is; the denoiser's size stands for all, as WebUIs expect one number.
+def adapter_metadata(weights: AdapterWeights) -> dict[str, str]:
+    """What kind of network it is, and that it is SDXL's; the denoiser's size stands for all, as WebUIs expect one.
 
     Kohya's own `networks.lora` knows no DoRA; LyCORIS does, and calls a magnitude per row `wd_on_output`.
     """
     adapter: PartAdapter = weights.parts.get("denoiser") or next(iter(weights.parts.values()))
     is_dora = adapter.kind == "dora"
+    on_output = str(all(module.magnitude_axis == "output" for module in adapter.modules.values()))
     return {
         "ss_base_model_version": "sdxl_base_v1-0",
         "ss_v2": "False",
         "ss_network_module": "lycoris.kohya" if is_dora else "networks.lora",
         "ss_network_dim": str(adapter.rank),
         "ss_network_alpha": str(float(adapter.alpha)),
-        "ss_network_args": _as_json({"algo": "lora", "dora_wd": "True", "wd_on_output": "True"} if is_dora else {}),
+        "ss_network_args": _as_json({"algo": "lora", "dora_wd": "True", "wd_on_output": on_output} if is_dora else {}),
     }
 
 

@@ -7,17 +7,17 @@ from typing import assert_never
 from torch import Tensor
 
 from lorasmith.export.adapter_files import AdapterFile, adapter_files
-from lorasmith.formats.diffusers_format import diffusers_metadata, diffusers_tensors
-from lorasmith.formats.embeddings_format import embeddings_tensors
 from lorasmith.export.file_names import CARD_FILE, DIFFUSERS_FILE, embeddings_files
 from lorasmith.export.info import CardPicture, ExportInfo
-from lorasmith.formats.kohya_format import kohya_tensors
 from lorasmith.export.metadata import embeddings_metadata, lora_metadata
 from lorasmith.export.model_card import ShownPicture, model_card
 from lorasmith.export.verify import verify_exports
 from lorasmith.export.weights import AdapterWeights, NewTokenRows, refuse_unexportable
 from lorasmith.export.write import ExportedFile, serialise, tensor_hash, write_whole
 from lorasmith.export_manifest import ConceptFile, ExportManifest, sha256_of, write_manifest
+from lorasmith.formats.diffusers_format import diffusers_metadata, diffusers_tensors
+from lorasmith.formats.embeddings_format import embeddings_tensors
+from lorasmith.formats.kohya_format import kohya_tensors
 
 
 def write_exports(
