@@ -1,9 +1,12 @@
 """The evaluation sees what is known to be bad, on the embedded base with fixed seeds; minutes for each training.
 
-`pytest -m slow tests/behaviour/test_the_protocol_proves_itself.py` (about twenty minutes of one quiet core).
+`pytest -m slow tests/behaviour/test_the_protocol_proves_itself.py` (about twenty minutes of one quiet core; with
+`LORASMITH_TRIALS=folder` trainings that are done there are not done again).
 """
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +17,7 @@ from lorasmith.runs.experiment_workers import run_with_workers
 pytestmark = pytest.mark.slow
 
 SAME = """
-name = "same"
+name = "same-three"
 question = "How large are differences that mean nothing?"
 concepts = ["robot", "cactus", "lime dog with blue dots"]
 seeds = [0]
@@ -38,8 +41,9 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Table]:
     folder = tmp_path_factory.mktemp("controls")
     same = folder / "same.toml"
     same.write_text(SAME)
-    run_with_workers([find_experiment("controls"), same], folder / "trials", workers=1, tell=lambda text: None)
-    return {table.plan.name: table for table in tables_of(folder / "trials")}
+    trials = Path(os.environ.get("LORASMITH_TRIALS", folder / "trials"))
+    run_with_workers([find_experiment("controls"), same], trials, workers=1, tell=lambda text: None)
+    return {table.plan.name: table for table in tables_of(trials)}
 
 
 def cell(tables: Mapping[str, Table], arm: str, score: str) -> Cell:
@@ -75,7 +79,7 @@ def test_shuffled_captions_cut_prompt_following(tables: Mapping[str, Table]) -> 
 
 
 def test_the_same_arm_with_other_seeds_makes_no_difference(tables: Mapping[str, Table]) -> None:
-    _, other = tables["same"].rows
+    _, other = tables["same-three"].rows
     difference = other.cells["joint"].difference
     assert difference is not None
     assert not difference.excludes_zero
@@ -84,5 +88,6 @@ def test_the_same_arm_with_other_seeds_makes_no_difference(tables: Mapping[str, 
 
 
 def test_nothing_is_missing(tables: Mapping[str, Table]) -> None:
-    assert [table.missing for table in tables.values()] == [0, 0]
-    assert not any(row.failed for table in tables.values() for row in table.rows)
+    for name in ("controls", "same-three"):
+        assert tables[name].missing == 0
+        assert not any(row.failed for row in tables[name].rows)

@@ -104,11 +104,7 @@ def _shown(scene: Scene) -> str:
 def varied(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """Moved by a pixel, blurred now and then, colours shifted slightly, noise added."""
     count = len(pixels)
-    blurred = functional.avg_pool2d(functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    amount = (
-        torch.from_numpy(np.where(rng.random(count) < 0.25, rng.random(count) * 0.6, 0.0)).float().view(-1, 1, 1, 1)
-    )
-    pixels = torch.lerp(pixels, blurred, amount)
+    pixels = _blurred(pixels, rng)
     down, across = (int(shift) for shift in rng.integers(0, 3, 2))
     side = pixels.shape[-1]
     pixels = functional.pad(pixels, (1, 1, 1, 1), mode="replicate")[..., down : down + side, across : across + side]
@@ -117,3 +113,13 @@ def varied(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     noise = torch.from_numpy(rng.standard_normal(tuple(pixels.shape), dtype=np.float32))
     spread = torch.from_numpy(rng.uniform(0, 0.06, (count, 1, 1, 1))).float()
     return (pixels * gain + shift + noise * spread).clamp(-1, 1)
+
+
+def _blurred(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Half of them a little or much: a base draws softly, and what is soft is not yet a mosaic."""
+    for window, share in ((3, 0.5), (5, 0.2)):
+        margin = window // 2
+        smooth = functional.avg_pool2d(functional.pad(pixels, (margin,) * 4, mode="replicate"), window, stride=1)
+        amounts = np.where(rng.random(len(pixels)) < share, rng.random(len(pixels)), 0.0)
+        pixels = torch.lerp(pixels, smooth, torch.from_numpy(amounts).float().view(-1, 1, 1, 1))
+    return pixels

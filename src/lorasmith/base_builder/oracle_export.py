@@ -14,7 +14,7 @@ import numpy as np
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from ..evaluation.oracle import Oracle, open_oracle
+from ..evaluation.oracle import Oracle, Reading, open_oracle
 from ..evaluation.oracle_examination import Marks, draw_scenes, examine_retrieval, fresh_scenes, mark
 from ..evaluation.shipped_weights import ORACLE, TINY_CLIP
 from ..evaluation.tiny_clip import open_tiny_clip
@@ -61,12 +61,17 @@ def measure_oracle(recipe: Recipe, autoencoder: AutoencoderKL, oracle: Oracle, *
         return [Image.fromarray(one) for one in array]
 
     decoded = [one for start in range(0, count, 32) for one in through(pictures[start : start + 32])]
-    after = mark(oracle.read(decoded), scenes)
-    _log(after)
+    halves = {"objects": slice(0, count // 2), "private_identities": slice(count // 2, count)}
+
+    def told(read: Sequence[Reading]) -> dict[str, Any]:
+        return {name: _told(mark(read[half], scenes[half])) for name, half in halves.items()}
+
+    after = oracle.read(decoded)
+    _log(mark(after, scenes))
     return {
         "on": f"{count} fresh scenes, half of every object, half of private identities; jitters and backgrounds unseen",
-        "true_renders": _told(mark(oracle.read(pictures), scenes)),
-        "through_autoencoder": _told(after),
+        "true_renders": told(oracle.read(pictures)),
+        "through_autoencoder": told(after),
         "identity_among_siblings": asdict(examine_retrieval(oracle, queries, seed=_FRESH_SEED)),
         "identity_among_siblings_through_autoencoder": asdict(
             examine_retrieval(oracle, queries, seed=_FRESH_SEED, through=through)

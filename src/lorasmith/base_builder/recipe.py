@@ -38,7 +38,7 @@ class Recipe:
     ema_decay: float = 0.998
     unconditional_share: float = 0.1
 
-    oracle_shards: int = 12
+    oracle_shards: int = 24
     oracle_shard_pictures: int = 4_080
     oracle_views: int = 5
     oracle_decoded_share: float = 0.65

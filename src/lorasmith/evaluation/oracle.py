@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from ..world import Scene
+from ..world import SHIPPED_STYLES, Scene
 from .factors import FACTORS, VALUES, Factor, value_of
 from .oracle_layers import SIDE_PX, FactorParser
 from .shipped_weights import ORACLE, weights_folder
@@ -53,9 +53,17 @@ class Reading:
 class Oracle:
     """Reads pictures of the emoji world; the same picture gives the same reading whatever stands beside it."""
 
-    def __init__(self, parser: FactorParser) -> None:
-        """Take over a trained parser."""
+    def __init__(self, parser: FactorParser, *, styles: Sequence[str] = SHIPPED_STYLES) -> None:
+        """Take over a trained parser; `styles` are the drawing styles that it may answer."""
         self._parser = parser.eval()
+        self._is_answer = torch.tensor([style in styles for style in VALUES["style"]])
+
+    def among(self, styles: Sequence[str]) -> Oracle:
+        """The same oracle where pictures can be of these drawing styles alone.
+
+        A base that has never seen a mosaic draws none; what it draws softly would else be called one now and then.
+        """
+        return Oracle(self._parser, styles=styles)
 
     def read(self, pictures: Sequence[Image.Image]) -> list[Reading]:
         """A reading per picture; pictures of another size are scaled to the 64 pixels the oracle knows."""
@@ -67,7 +75,8 @@ class Oracle:
     @torch.inference_mode()
     def _read_batch(self, pictures: Sequence[Image.Image]) -> list[Reading]:
         parsed = self._parser(to_tensor(pictures))
-        chances = {factor: parsed.scores[factor].softmax(dim=1) for factor in FACTORS}
+        scores = {**parsed.scores, "style": parsed.scores["style"].masked_fill(~self._is_answer, float("-inf"))}
+        chances = {factor: scores[factor].softmax(dim=1) for factor in FACTORS}
         embeddings = parsed.identity.numpy()
         return [
             Reading({factor: _guess(factor, chances[factor][row]) for factor in FACTORS}, embeddings[row])

@@ -80,8 +80,10 @@ def vocabulary() -> dict[str, int]:
 
 
 def token_ids(captions: Sequence[str]) -> Tensor:
-    """(count, 24) word numbers; longer captions are cut."""
-    rows = [[vocabulary().get(word, _UNKNOWN) for word in _words(caption)][:_TOKENS] for caption in captions]
+    """(count, 24) word numbers; longer captions are cut, an empty one is one unknown word."""
+    rows = [
+        [vocabulary().get(word, _UNKNOWN) for word in _words(caption)][:_TOKENS] or [_UNKNOWN] for caption in captions
+    ]
     return torch.tensor([row + [_PADDING] * (_TOKENS - len(row)) for row in rows])
 
 

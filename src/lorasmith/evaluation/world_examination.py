@@ -6,7 +6,7 @@ from typing import Final
 
 from lorasmith.evaluation.examination import Asked, Examination
 from lorasmith.evaluation.factors import Factor
-from lorasmith.world import OBJECTS, Concept, DrawingStyle, PlainObject, Scene, evaluation_prompts, find_object
+from lorasmith.world import OBJECTS, STYLES, Concept, DrawingStyle, PlainObject, Scene, evaluation_prompts, find_object
 from lorasmith.world.captions import with_article
 
 _UNRELATED: Final = 10
@@ -34,6 +34,15 @@ class WorldSubject:
         """The factors of a scene that are not the concept's own."""
         scene_factors: tuple[Factor, ...] = ("thing", "style", "background", "size", "place", "tilt")
         return tuple(factor for factor in scene_factors if factor != self.own_factor)
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The drawing styles that a picture can be of: those the base knows, and the one that is learnt."""
+        match self.concept:
+            case Concept(subject=DrawingStyle(style=style)):
+                return tuple(dict.fromkeys((*STYLES, style)))
+            case _:
+                return STYLES
 
     @property
     def name(self) -> str | None:

@@ -26,7 +26,7 @@ from lorasmith.evaluation.features import latent_features
 from lorasmith.evaluation.held_out_loss import STRATA, held_out_losses
 from lorasmith.evaluation.intervals import Estimate
 from lorasmith.evaluation.material import InstanceImages, Losses, Material
-from lorasmith.evaluation.oracle import open_oracle
+from lorasmith.evaluation.oracle import Oracle, open_oracle
 from lorasmith.evaluation.scores import CurvePoint, Evaluation, PictureRow, Score
 from lorasmith.evaluation.shared_scores import Space
 from lorasmith.evaluation.tiny_clip import open_tiny_clip
@@ -352,9 +352,9 @@ class _Examiner:
 @lru_cache(maxsize=16)
 def _shipped_judge(subject: WorldSubject) -> WorldJudge:
     """The oracle's judge of a subject, with the gallery it has read, for the next export of the same."""
-    return WorldJudge(subject, _oracle(), open_tiny_clip())
+    return WorldJudge(subject, _oracle().among(subject.styles), open_tiny_clip())
 
 
 @lru_cache(maxsize=1)
-def _oracle() -> PictureReader:
+def _oracle() -> Oracle:
     return open_oracle()

@@ -22,7 +22,7 @@ from lorasmith.inference.draw import DrawRequest, DrawSettings, draw
 from lorasmith.inference.grids import SheetRow, contact_sheet
 from lorasmith.inference.pipeline import open_pipeline
 from lorasmith.training.precision import resolve_device
-from lorasmith.world import Scene, prompt_of
+from lorasmith.world import STYLES, Scene, prompt_of
 
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
@@ -66,7 +66,7 @@ def evaluate_base(request: BaseRequest, emit: Emit = ignore, *, oracle: Oracle |
     if request.prompts < 1:
         raise ConfigError(f"{request.prompts} prompts measure nothing", where="--prompts")
     device = resolve_device(request.device, where="--device")
-    reader = oracle or open_oracle()
+    reader = (oracle or open_oracle()).among(STYLES)
     pipeline, opening = _opened(request, device)
     _refuse_other_bases(pipeline, request.base)
     cost = Cost(_megabytes(request.base), opening, _time_four(pipeline, request))
