@@ -23,7 +23,7 @@ concepts = ["robot", "cactus", "lime dog with blue dots"]
 seeds = [0]
 
 [options]
-"schedule.steps" = 300
+"schedule.steps" = 200
 
 [[arms]]
 name = "usual"

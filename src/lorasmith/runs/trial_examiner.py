@@ -21,7 +21,7 @@ from lorasmith.world import Concept
 
 PROTOCOL: Final = 1
 """Raised when the same export would get other scores; trials of an older one are done again."""
-STEPS: Final = 16
+STEPS: Final = 10
 GUIDANCE: Final = 4.0
 KEPT: Final[tuple[ScoreName, ...]] = (
     "joint", "fidelity", "prompt_following", "product", "embedding_drift", "unrelated_drift", "class_word_identity",
