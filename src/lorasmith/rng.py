@@ -15,7 +15,7 @@ import torch
 
 Purpose = Literal[
     "noise", "timestep", "offset", "posterior", "order", "crop", "flip", "dropout", "adapter", "new_tokens",
-    "class_images", "samples", "validation", "held_out", "caption", "bake", "evaluation",
+    "class_images", "samples", "validation", "held_out", "caption", "bake", "evaluation", "merge",
 ]  # fmt: skip
 
 

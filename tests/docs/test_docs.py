@@ -130,6 +130,8 @@ def shortened(arguments: list[str]) -> list[str]:
             return [*arguments, *SHORTER_DRAWING]
         case ["evaluate", *_]:
             return [*arguments, "--quick", *SHORTER_DRAWING]
+        case ["merge", *_]:
+            return [*arguments, "--steps", "2", "--drawing-steps", "1", "--pictures", "1"]
         case ["bench", *_]:
             return [*arguments, "--base", str(embedded.path()), "--rounds", "1", "--warm-up", "0"]
         case _:

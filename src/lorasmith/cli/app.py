@@ -25,6 +25,7 @@ from lorasmith.cli import (
     generate_command,
     import_command,
     inspect_command,
+    merge_command,
     push_command,
     train_command,
     verify_command,
@@ -49,6 +50,7 @@ check_command.add_to(app)
 generate_command.add_to(app)
 caption_command.add_to(app)
 evaluate_command.add_to(app)
+merge_command.add_to(app)
 verify_command.add_to(app)
 inspect_command.add_to(app)
 convert_command.add_to(app)

@@ -73,7 +73,7 @@ def _bake_module(weight: Tensor, module: ModuleAdapter, *, scale: float, rank: i
     whole = dora_change(weight, module.scaled(scale))
     change = whole.flatten(1)
     wanted = min(rank or max(_TIMES_THE_RANK * module.rank, _AT_LEAST), *change.shape)
-    left, values, right = _decomposed(change, wanted)
+    left, values, right = decomposed(change, wanted)
     root = values.sqrt()
     up, down = left * root, root.unsqueeze(1) * right
     loss = BakingLoss(change.norm().item(), (change - up @ down).norm().item())
@@ -81,7 +81,7 @@ def _bake_module(weight: Tensor, module: ModuleAdapter, *, scale: float, rank: i
     return _BakedModule(ModuleAdapter(shaped.contiguous(), up.cpu().contiguous()), loss)
 
 
-def _decomposed(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+def decomposed(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """The largest `rank` singular values with their vectors: left [out, r], values [r], right [r, in]."""
     if min(matrix.shape) <= _WHOLE_UP_TO:
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)

@@ -15,6 +15,17 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
+class MergedParent:
+    """One of the adapters that an export was merged from: its name, its weight and the sha256 of its file."""
+
+    name: str
+    weight: float
+    sha256: str
+    words: tuple[str, ...] = ()
+    """Its token abstractions, as prompts for the merge say them."""
+
+
+@dataclass(frozen=True)
 class ExportInfo:
     """What was trained and how. Two equal runs say equal things: no times, no machine, no folders.
 
@@ -47,6 +58,10 @@ class ExportInfo:
     """What diffusers' scheduler has to be told of a base in a single file, whose markers diffusers does not read."""
     text: TextConfig = field(default_factory=TextConfig)
     """How prompts were read."""
+    merged_by: str = ""
+    """The method that merged others into this; empty for what was trained."""
+    parents: tuple[MergedParent, ...] = ()
+    """What it was merged from."""
 
     @property
     def hub_base(self) -> str | None:

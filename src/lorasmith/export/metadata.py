@@ -24,7 +24,7 @@ def lora_metadata(info: ExportInfo, file: AdapterFile, rows: NewTokenRows, tenso
     """The header of a WebUI file."""
     return {
         **adapter_metadata(file.weights),
-        **_training(info),
+        **(_merging(info) if info.merged_by else _training(info)),
         **_model_spec(info, rows, kind="lora", title=stem_of(file.name)),
         **_what_is_in_it(file),
         "ss_output_name": stem_of(file.name),
@@ -116,6 +116,13 @@ def _training(info: ExportInfo) -> dict[str, str]:
     return {name: _plain(str(value)) for name, value in values.items() if value is not None}
 
 
+def _merging(info: ExportInfo) -> dict[str, str]:
+    """What it was merged from; a merge has no steps and no pictures of its own."""
+    parents = [{"name": tame(one.name), "weight": one.weight, "sha256": one.sha256} for one in info.parents]
+    said = {"lorasmith": __version__, "merged_by": info.merged_by, "parents": parents, **info.settings}
+    return {"ss_sd_model_name": _plain(info.base_name), "ss_training_comment": _as_json(said)}
+
+
 def _model_spec(info: ExportInfo, rows: NewTokenRows, *, kind: str, title: str) -> dict[str, str]:
     """modelspec 1.0.1; its date is left out, so that equal runs give equal bytes."""
     values = {
@@ -123,7 +130,7 @@ def _model_spec(info: ExportInfo, rows: NewTokenRows, *, kind: str, title: str) 
         "architecture": f"stable-diffusion-xl-v1-base/{kind}",
         "implementation": _IMPLEMENTATION,
         "title": title,
-        "description": f"Trained with lorasmith {__version__} on {info.base_name}",
+        "description": f"{'Merged' if info.merged_by else 'Trained'} with lorasmith {__version__} on {info.base_name}",
         "resolution": f"{info.resolution.width}x{info.resolution.height}",
         "prediction_type": "epsilon" if info.prediction_type == "epsilon" else "v",
         "trigger_phrase": webui_vocabulary(info, rows).expand(info.instance_prompt),

@@ -1,0 +1,1 @@
+"""Merging adapters into one, exactly where that is possible; trains merger vectors at most, and draws nothing."""
