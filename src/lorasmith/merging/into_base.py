@@ -94,8 +94,8 @@ def write_base(components: SdxlComponents, place: Path, *, precision: BasePrecis
     Whole or not at all. DataError when what was read back differs in any number; nothing is left then.
     """
     dtype = DTYPES[precision]
-    for network in (*networks_of(components).values(), components.vae):
-        network.to(dtype)
+    for part in (*networks_of(components).values(), components.vae):
+        part.to(dtype)
     if is_single_file(place):
         return _write_file(components, place)
     return _write_folder(components, place)
@@ -109,8 +109,8 @@ def _write_folder(components: SdxlComponents, folder: Path) -> WrittenBase:
         with naming_write_failures(folder):
             pipeline.save_pretrained(beside, safe_serialization=True)
         compared = sum(
-            _compare(_read_folder(beside / name), network.state_dict(), name)
-            for name, network in _parts_of(components).items()
+            _compare(_read_folder(beside / name), part.state_dict(), name)
+            for name, part in _parts_of(components).items()
         )
         if folder.exists():
             folder.rmdir()  # it was empty, or nothing would have begun
@@ -169,10 +169,10 @@ def _compare(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: st
 def _refuse_other_layouts(components: SdxlComponents) -> None:
     """A single file says nothing of its layout: whoever reads it takes SDXL's own."""
     configs = read_configs(bundled.folder()).configs
-    for part, network in _parts_of(components).items():
-        wanted = sgm_names.empty_module(part, configs[part]).state_dict()
+    for name, part in _parts_of(components).items():
+        wanted = sgm_names.empty_module(name, configs[name]).state_dict()
         expected = {key: tensor.shape for key, tensor in wanted.items()}
-        found = {key: tensor.shape for key, tensor in network.state_dict().items()}
+        found = {key: tensor.shape for key, tensor in part.state_dict().items()}
         if any(found.get(key) != shape for key, shape in expected.items() if not key.endswith("position_ids")):
             raise DataError(
                 "the base is not laid out as SDXL, and one file does not say how it is",

@@ -22,10 +22,10 @@ _TIMES_THE_RANK, _AT_LEAST = 2, 32
 
 def linear_in(networks: Networks, layer: Layer) -> nn.Linear:
     """The linear layer that an adapter belongs to; DataError when the base has none there, or of another size."""
-    network = networks[layer.part]
+    home = networks[layer.part]
     bare = layer.path.removeprefix("text_model.")
     places = (layer.path,) if layer.part == "denoiser" else (layer.path, bare)
-    found = next((one for place in places if (one := _submodule(network, place)) is not None), None)
+    found = next((one for place in places if (one := _submodule(home, place)) is not None), None)
     if not isinstance(found, nn.Linear):
         raise _misfit(f"it has no linear layer {shown(layer.name)}")
     wanted, size = tuple(found.weight.shape), (len(layer.module.up), layer.module.down.shape[1])
@@ -89,9 +89,9 @@ def _change_on(networks: Networks, layer: Layer) -> Tensor:
     return dora_change(weight, layer.module)
 
 
-def _submodule(network: nn.Module, path: str) -> nn.Module | None:
+def _submodule(home: nn.Module, path: str) -> nn.Module | None:
     try:
-        return network.get_submodule(path)
+        return home.get_submodule(path)
     except AttributeError:
         return None
 

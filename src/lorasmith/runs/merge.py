@@ -40,8 +40,8 @@ def merge(
     check_request(request)
     if request.report is not None:
         refuse_foreign(request.report)
-    opened, common = open_parents(request.sources, base=request.base)
-    bench = Bench.open(request, opened, common, emit)
+    opened, shared = open_parents(request.sources, base=request.base)
+    bench = Bench.open(request, opened, shared, emit)
     made = [bench.merged(method, emit, should_stop) for method in request.methods]
     written = tuple(bench.written(one, emit) for one in made)
     base = bench.written_base(made[0].merged.layers, emit) if request.into_base is not None else None

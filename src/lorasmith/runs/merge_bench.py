@@ -42,7 +42,7 @@ from lorasmith.objectives.choice import objective_for
 from lorasmith.runs.exports import in_precision
 from lorasmith.runs.merge_material import Pictured, material_of, pictures_of, refuse_without_pictures
 from lorasmith.runs.merge_request import MergeMethod, MergeRequest
-from lorasmith.runs.merge_sources import CommonBase, OpenedParent
+from lorasmith.runs.merge_sources import OpenedParent, SharedBase
 from lorasmith.sizes import Size
 from lorasmith.tokens.vocabulary import TokenAbstraction, TokenVocabulary
 from lorasmith.training.precision import resolve_device
@@ -94,7 +94,7 @@ class Bench:
 
     request: MergeRequest
     opened: tuple[OpenedParent, ...]
-    common: CommonBase
+    shared: SharedBase
     renamed: tuple[Renamed, ...]
     plain: tuple[Parent, ...]
     whole: tuple[Parent, ...]
@@ -102,7 +102,7 @@ class Bench:
     baking: Mapping[str, BakingLoss]
 
     @classmethod
-    def open(cls, request: MergeRequest, opened: tuple[OpenedParent, ...], common: CommonBase, emit: Emit) -> "Bench":
+    def open(cls, request: MergeRequest, opened: tuple[OpenedParent, ...], shared: SharedBase, emit: Emit) -> "Bench":
         """Read the base if need be, bake what is a DoRA, and give concepts words of their own."""
         parents = [one.parent for one in opened]
         refuse_misfits(parents)
@@ -110,14 +110,14 @@ class Bench:
         for parent, names in zip(parents, renamed, strict=True):
             for old, new in names.changed:
                 emit(Notice(f"{old} of {shown(parent.name)} is now {new}: another has that word."))
-        components = _components(request, parents, common)
+        components = _components(request, parents, shared)
         if components is not None:
             for parent in parents:
                 refuse_layers_unknown_to(networks_of(components), parent.layers)
         plain, whole, losses = _without_magnitudes(parents, components, rank=request.bake_rank, emit=emit)
         if components is not None:
             add_new_tokens(components, together(renamed))
-        return cls(request, opened, common, renamed, plain, whole, components, losses)
+        return cls(request, opened, shared, renamed, plain, whole, components, losses)
 
     @property
     def name(self) -> str:
@@ -179,7 +179,7 @@ class Bench:
 
     def family(self, components: SdxlComponents) -> Sdxl:
         """The open base on the device, reading prompts as the parents do."""
-        prediction = None if self.common.model is None else self.common.model.prediction
+        prediction = None if self.shared.config is None else self.shared.config.prediction
         device = resolve_device(self.request.device, where="device")
         return Sdxl(
             components,
@@ -191,7 +191,7 @@ class Bench:
     def written(self, made: _Made, emit: Emit) -> MadeMerge:
         """Write one merge as an export into its own folder, whole or not at all."""
         folder = self.request.output / made.method if self.request.has_several else self.request.output
-        weights = in_precision(_as_weights(made.merged.layers, self.common), DTYPES[self.request.precision])
+        weights = in_precision(_as_weights(made.merged.layers, self.shared), DTYPES[self.request.precision])
         info = self._info(made)
         beside = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(beside, ignore_errors=True)
@@ -212,9 +212,9 @@ class Bench:
     def written_base(self, layers: Layers, emit: Emit) -> Path:
         """Put a merge into a base of its own and write it."""
         place = self.request.into_base
-        if place is None or self.common.model is None:
+        if place is None or self.shared.config is None:
             raise ConfigError("no base is known", where="base", remedy=_NAME_THE_BASE)
-        components = open_components(self.common.model, dtype=DTYPES[self.request.precision])
+        components = open_components(self.shared.config, dtype=DTYPES[self.request.precision])
         rows = NewTokenRows() if is_single_file(place) else together(self.renamed)
         put_into_base(components, layers, rows)
         written = write_base(components, place, precision=self.request.precision)
@@ -223,15 +223,15 @@ class Bench:
 
     def _info(self, made: _Made) -> ExportInfo:
         """What the card and the headers say: what was merged from what, and nothing of where."""
-        description, model = self.common.description, self.common.model
+        base = self.shared.config
         name = self.name
         words = [tuple(concept.abstraction for concept in one.rows.concepts) for one in self.renamed]
         return ExportInfo(
             name=f"{name}-{made.method}" if self.request.has_several else name,
-            base=model.base if model else "unknown",
-            revision=model.revision if model else None,
-            prediction_type=_prediction_of(description),
-            resolution=_size_of(description),
+            base=base.base if base else "unknown",
+            revision=base.revision if base else None,
+            prediction_type=_prediction_of(self.shared.description),
+            resolution=_size_of(self.shared.description),
             steps=0,
             recommended_scale=1.0,
             settings=_settings_of(made, self.request),
@@ -248,7 +248,7 @@ _NAME_THE_BASE: Final = "Name it with --base: `embedded`, a folder in the diffus
 _READERS_OF_A_BASE: Final = ("diffusers", "lorasmith")
 
 
-def _components(request: MergeRequest, parents: Sequence[Parent], common: CommonBase) -> SdxlComponents | None:
+def _components(request: MergeRequest, parents: Sequence[Parent], shared: SharedBase) -> SdxlComponents | None:
     """The base with room for nothing yet, where something needs it; ConfigError when nobody knows which."""
     reasons = {
         "zip trains on the base": "zip" in request.methods,
@@ -259,9 +259,9 @@ def _components(request: MergeRequest, parents: Sequence[Parent], common: Common
     needed = [reason for reason, is_so in reasons.items() if is_so]
     if not needed:
         return None
-    if common.model is None:
+    if shared.config is None:
         raise ConfigError(f"the base is not known, and {needed[0]}", where="base", remedy=_NAME_THE_BASE)
-    components = open_components(common.model, dtype=DTYPES["fp32"])
+    components = open_components(shared.config, dtype=DTYPES["fp32"])
     if request.into_base is not None:
         refuse_unwritable(request.into_base, components)
     return components
@@ -298,14 +298,14 @@ def on_text_alone(parent: Parent) -> Parent:
     return parent.with_layers({part: modules for part, modules in parent.layers.items() if part != "denoiser"})
 
 
-def _as_weights(layers: Layers, common: CommonBase) -> AdapterWeights:
+def _as_weights(layers: Layers, shared: SharedBase) -> AdapterWeights:
     """Layers as an export's adapters, of scale 1; a part's usual rank is its commonest."""
     parts: dict[Part, PartAdapter] = {}
     for part, modules in layers.items():
         if modules:
             rank, _ = Counter(module.rank for module in modules.values()).most_common(1)[0]
             parts[part] = PartAdapter(modules, rank, float(rank))
-    return AdapterWeights(parts, layers_per_block=common.layers_per_block)
+    return AdapterWeights(parts, layers_per_block=shared.layers_per_block)
 
 
 def _settings_of(made: _Made, request: MergeRequest) -> dict[str, str | int | float]:

@@ -157,7 +157,7 @@ def _subject_and_style(bench: Bench) -> list[_Asked] | None:
         if concept is not None and renamed.rows.concepts:
             kind = "style" if concept.kind == "style" else "subject"
             found[kind] = concept, renamed.rows.concepts[0].abstraction
-    if found.keys() != {"style", "subject"} or bench.common.model is None or bench.common.model.base != "embedded":
+    if found.keys() != {"style", "subject"} or bench.shared.config is None or bench.shared.config.base != "embedded":
         return None
     (subject, noun), (style, manner) = found["subject"], found["style"]
     scenes = [style.shown_in(subject.shown_in(Scene("dog", background=background))) for background in BACKGROUNDS]

@@ -54,10 +54,10 @@ class OpenedParent:
 
 
 @dataclass(frozen=True)
-class CommonBase:
+class SharedBase:
     """The base that all parents share; None where no file says it and none was named."""
 
-    model: ModelConfig | None
+    config: ModelConfig | None
     description: BaseDescription | None
 
     @property
@@ -83,7 +83,7 @@ class _Found:
 
 def open_parents(
     sources: Sequence[WeightedSource], *, base: str | None = None
-) -> tuple[tuple[OpenedParent, ...], CommonBase]:
+) -> tuple[tuple[OpenedParent, ...], SharedBase]:
     """Read every source and find the base they share; `base` overrides what they say.
 
     ConfigError for weights that are no numbers and places where nothing is, DataError for files that are no LoRA, and
@@ -91,9 +91,9 @@ def open_parents(
     """
     _refuse_weights(sources)
     found = [_find(source) for source in sources]
-    common = _common_base(found, base)
+    shared = _shared_base(found, base)
     names = _different([one.name for one in found])
-    return tuple(_opened(replace(one, name=name), common) for one, name in zip(found, names, strict=True)), common
+    return tuple(_opened(replace(one, name=name), shared) for one, name in zip(found, names, strict=True)), shared
 
 
 def _refuse_weights(sources: Sequence[WeightedSource]) -> None:
@@ -124,12 +124,12 @@ def _find(source: WeightedSource) -> _Found:
     return _Found(source, path.stem, path, None, None, None)
 
 
-def _common_base(found: Sequence[_Found], named: str | None) -> CommonBase:
+def _shared_base(found: Sequence[_Found], named: str | None) -> SharedBase:
     if named is not None:
         return _described(ModelConfig(base=named), named=True)
     said = [(one.name, one.manifest.base, one.base) for one in found if one.manifest and one.base]
     if not said:
-        return CommonBase(None, None)
+        return SharedBase(None, None)
     (first, base, _), *others = said
     for name, other, _ in others:
         if other != base:
@@ -137,20 +137,20 @@ def _common_base(found: Sequence[_Found], named: str | None) -> CommonBase:
                 f"{shown(first)} was trained on {shown(base)} and {shown(name)} on {shown(other)}",
                 remedy="Merge adapters of one base; --base NAME merges them for that base all the same.",
             )
-    models = [model for _, _, model in said if model is not None]
-    return _described(next((model for model in models if is_on_this_machine(model)), models[0]), named=False)
+    configs = [config for _, _, config in said]
+    return _described(next((config for config in configs if is_on_this_machine(config)), configs[0]), named=False)
 
 
-def _described(model: ModelConfig, *, named: bool) -> CommonBase:
+def _described(config: ModelConfig, *, named: bool) -> SharedBase:
     """A base that is not on this machine is opened only where a method needs it."""
-    if not named and not is_on_this_machine(model):
-        return CommonBase(model, None)
-    return CommonBase(model, describe(locate_base(model, with_weights=False)))
+    if not named and not is_on_this_machine(config):
+        return SharedBase(config, None)
+    return SharedBase(config, describe(locate_base(config, with_weights=False)))
 
 
-def _opened(found: _Found, common: CommonBase) -> OpenedParent:
+def _opened(found: _Found, shared: SharedBase) -> OpenedParent:
     file = open_weights(found.file)
-    layers = with_plain_paths(adapters_in(file, layers_per_block=common.layers_per_block))
+    layers = with_plain_paths(adapters_in(file, layers_per_block=shared.layers_per_block))
     if not layers:
         raise DataError(f"{shown(found.file)} holds no adapter", remedy="Name the LoRA file beside it.")
     manifest = found.manifest or ExportManifest(base="")
