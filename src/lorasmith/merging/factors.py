@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lorasmith.export.bake import decomposed
-from lorasmith.export.weights import BakingLoss, ModuleAdapter
+from lorasmith.formats.weights import BakingLoss, ModuleAdapter
 
 _ROUNDING, _CANCELLED = 1e-7, 1e-9
 """Directions below a share of the largest are fp32's rounding; below a share of the factors' norms, what is left where

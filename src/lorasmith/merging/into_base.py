@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lorasmith.atomic import naming_write_failures
 from lorasmith.data.wording import shown
 from lorasmith.errors import ConfigError, DataError
-from lorasmith.export.weights import NewTokenRows, Part
+from lorasmith.formats.weights import NewTokenRows, Part
 from lorasmith.inference.pipeline import pipeline_from_components
 from lorasmith.merging.on_base import put_in
 from lorasmith.merging.parents import Layers

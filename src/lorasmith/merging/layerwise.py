@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lorasmith import rng
 from lorasmith.errors import DataError
-from lorasmith.export.weights import BakingLoss, ModuleAdapter, Part
+from lorasmith.formats.weights import BakingLoss, ModuleAdapter, Part
 from lorasmith.merging.factors import Cut, CutModule, compact, cut, cut_dense, stacked
 from lorasmith.merging.null_space import kept_out_of
 from lorasmith.merging.parents import Layers, Parent, places_of

@@ -1,6 +1,6 @@
 """Owns merging without touching what a protected adapter answers to (NP-LoRA, arXiv 2511.11051); trains nothing."""
 
-from lorasmith.export.weights import ModuleAdapter
+from lorasmith.formats.weights import ModuleAdapter
 from lorasmith.merging.factors import row_space
 
 

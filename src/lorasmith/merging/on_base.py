@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
-from lorasmith.export.bake import dora_change
-from lorasmith.export.weights import BakingLoss, ModuleAdapter, Part
+from lorasmith.formats.dora import dora_change
+from lorasmith.formats.weights import BakingLoss, ModuleAdapter, Part
 from lorasmith.merging.factors import Cut, cut_dense, undivided
 from lorasmith.merging.parents import Layer, Layers, Parent, every_layer, mapped
 

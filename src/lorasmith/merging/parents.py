@@ -8,7 +8,7 @@ import torch
 
 from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
-from lorasmith.export.weights import ModuleAdapter, NewTokenRows, Part
+from lorasmith.formats.weights import ModuleAdapter, NewTokenRows, Part
 
 Layers = Mapping[Part, Mapping[str, ModuleAdapter]]
 """Each part's adapters by module path (text encoders' with `text_model.`), every scale folded into `up`."""
@@ -82,11 +82,7 @@ def with_plain_paths(layers: Layers) -> dict[Part, dict[str, ModuleAdapter]]:
     """One spelling of module paths and fp32 numbers, whatever file the layers are from."""
     return {
         part: {
-            path if part == "denoiser" else f"{_WRAPPING}{path.removeprefix(_WRAPPING)}": ModuleAdapter(
-                module.down.float(),
-                module.up.float(),
-                None if module.magnitude is None else module.magnitude.float(),
-            )
+            path if part == "denoiser" else f"{_WRAPPING}{path.removeprefix(_WRAPPING)}": module.to(torch.float32)
             for path, module in modules.items()
         }
         for part, modules in layers.items()
@@ -109,8 +105,13 @@ def refuse_misfits(parents: Sequence[Parent]) -> None:
 
 def _refuse_broken(parent: Parent, layer: Layer) -> None:
     module = layer.module
-    if module.down.ndim != 2 or module.up.ndim != 2 or module.up.shape[1] != module.rank:
-        raise DataError(f"{shown(parent.name)} has no plain LoRA on {shown(layer.name)}", remedy="Convert it first.")
+    if module.down.ndim != 2:
+        raise DataError(
+            f"{shown(parent.name)} changes the convolution {shown(layer.name)}, and merges are of linear layers",
+            remedy="Merge adapters of attention and feed-forward layers.",
+        )
+    if module.up.ndim != 2 or module.up.shape[1] != module.rank:
+        raise DataError(f"{shown(parent.name)} has no LoRA of one rank on {shown(layer.name)}", remedy="Use another.")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in module.tensors()):
         raise DataError(
             f"{shown(parent.name)} holds numbers that are not finite in {shown(layer.name)}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from lorasmith.errors import ConfigError
-from lorasmith.export.weights import ConceptRows, NewTokenRows
+from lorasmith.formats.weights import ConceptRows, NewTokenRows
 from lorasmith.tokens.vocabulary import TokenAbstraction, TokenVocabulary
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lorasmith.errors import DataError
-from lorasmith.export.weights import ModuleAdapter
+from lorasmith.formats.weights import ModuleAdapter
 from lorasmith.merging.factors import stacked
 
 Voice = int | Literal["base", "merged"]

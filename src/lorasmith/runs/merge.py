@@ -44,6 +44,6 @@ def merge(
     bench = Bench.open(request, opened, shared, emit)
     made = [bench.merged(method, emit, should_stop) for method in request.methods]
     written = tuple(bench.written(one, emit) for one in made)
-    base = bench.written_base(made[0].merged.layers, emit) if request.into_base is not None else None
+    base = bench.written_base(made[0], emit) if request.into_base is not None else None
     report = write_merge_report(bench, written, request.report, emit) if request.report is not None else None
     return MergeResult(written, opened, bench.renamed, base, report)

@@ -15,9 +15,9 @@ from lorasmith.data.wording import shown
 from lorasmith.errors import ConfigError
 from lorasmith.events import Emit, ExportWritten, Notice
 from lorasmith.export.info import ExportInfo, MergedParent
-from lorasmith.export.weights import AdapterWeights, BakingLoss, NewTokenRows, Part, PartAdapter
 from lorasmith.export.write import ExportedFile
 from lorasmith.export.write_all import write_exports
+from lorasmith.formats.weights import AdapterWeights, BakingLoss, NewTokenRows, Part, PartAdapter
 from lorasmith.merging.into_base import (
     DTYPES,
     add_new_tokens,
@@ -76,7 +76,7 @@ class MadeMerge:
 
 
 @dataclass(frozen=True)
-class _Made:
+class MergedInMemory:
     """A merge in memory."""
 
     method: MergeMethod
@@ -110,6 +110,12 @@ class Bench:
         for parent, names in zip(parents, renamed, strict=True):
             for old, new in names.changed:
                 emit(Notice(f"{old} of {shown(parent.name)} is now {new}: another has that word."))
+        if any(one.text != opened[0].text for one in opened):
+            emit(
+                Notice(
+                    f"Prompts are read as for {shown(parents[0].name)}; the others were trained to read them otherwise."
+                )
+            )
         components = _components(request, parents, shared)
         if components is not None:
             for parent in parents:
@@ -133,17 +139,17 @@ class Bench:
             )
         )
 
-    def merged(self, method: MergeMethod, emit: Emit, should_stop: Callable[[], bool]) -> _Made:
+    def merged(self, method: MergeMethod, emit: Emit, should_stop: Callable[[], bool]) -> MergedInMemory:
         """Merge by one method."""
         started = time.monotonic()
         if method == "zip":
             merged, terms = self._zipped(emit, should_stop)
-            return _Made(method, merged, time.monotonic() - started, tuple(terms))
-        keeps_all = method in _KEPT_WHOLE or self.request.into_base is not None
+            return MergedInMemory(method, merged, time.monotonic() - started, tuple(terms))
+        keeps_all = method in _KEPT_WHOLE
         parents = self.whole if keeps_all else self.plain
         found = merge_layers(parents, method, self.request.layerwise)
         losses = found.losses if keeps_all else {**self.baking, **found.losses}
-        return _Made(method, Merged(found.layers, losses), time.monotonic() - started)
+        return MergedInMemory(method, Merged(found.layers, losses), time.monotonic() - started)
 
     def _zipped(self, emit: Emit, should_stop: Callable[[], bool]) -> tuple[Merged, list[ZipTerms]]:
         """Mergers for the denoiser, trained on the parents' pictures; text encoders' adapters are added up."""
@@ -188,7 +194,7 @@ class Bench:
             reading=self.opened[0].text,
         )
 
-    def written(self, made: _Made, emit: Emit) -> MadeMerge:
+    def written(self, made: MergedInMemory, emit: Emit) -> MadeMerge:
         """Write one merge as an export into its own folder, whole or not at all."""
         folder = self.request.output / made.method if self.request.has_several else self.request.output
         weights = in_precision(_as_weights(made.merged.layers, self.shared), DTYPES[self.request.precision])
@@ -209,19 +215,25 @@ class Bench:
         layers, losses = made.merged.layers, made.merged.losses
         return MadeMerge(made.method, folder, files, layers, losses, made.seconds, made.terms)
 
-    def written_base(self, layers: Layers, emit: Emit) -> Path:
-        """Put a merge into a base of its own and write it."""
+    def written_base(self, made: MergedInMemory, emit: Emit) -> Path:
+        """Put a merge into a base of its own and write it; there a DoRA goes whole, as its rank costs nothing."""
         place = self.request.into_base
         if place is None or self.shared.config is None:
             raise ConfigError("no base is known", where="base", remedy=_NAME_THE_BASE)
         components = open_components(self.shared.config, dtype=DTYPES[self.request.precision])
         rows = NewTokenRows() if is_single_file(place) else together(self.renamed)
-        put_into_base(components, layers, rows)
+        put_into_base(components, self._undivided(made), rows)
         written = write_base(components, place, precision=self.request.precision)
         emit(ExportWritten(written.path, _READERS_OF_A_BASE))
         return written.path
 
-    def _info(self, made: _Made) -> ExportInfo:
+    def _undivided(self, made: MergedInMemory) -> Layers:
+        """A merge's layers without what baking lost, where the method needs no small rank."""
+        if made.method == "zip" or not self.baking:
+            return made.merged.layers
+        return merge_layers(self.whole, made.method, self.request.layerwise).layers
+
+    def _info(self, made: MergedInMemory) -> ExportInfo:
         """What the card and the headers say: what was merged from what, and nothing of where."""
         base = self.shared.config
         name = self.name
@@ -308,7 +320,7 @@ def _as_weights(layers: Layers, shared: SharedBase) -> AdapterWeights:
     return AdapterWeights(parts, layers_per_block=shared.layers_per_block)
 
 
-def _settings_of(made: _Made, request: MergeRequest) -> dict[str, str | int | float]:
+def _settings_of(made: MergedInMemory, request: MergeRequest) -> dict[str, str | int | float]:
     """What decided the result, for the card."""
     match made.method:
         case "sum" | "concat":

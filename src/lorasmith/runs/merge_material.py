@@ -16,7 +16,7 @@ from lorasmith.data.read import read_examples
 from lorasmith.data.wording import shown
 from lorasmith.errors import ConfigError
 from lorasmith.events import ignore
-from lorasmith.export.weights import Part
+from lorasmith.formats.weights import Part
 from lorasmith.merging.into_base import networks_of
 from lorasmith.merging.on_base import with_layers
 from lorasmith.merging.parents import Layers, Parent

@@ -9,9 +9,10 @@ from lorasmith.config.base import ModelConfig
 from lorasmith.config.text import TextConfig
 from lorasmith.data.wording import shown
 from lorasmith.errors import ConfigError, DataError
-from lorasmith.export.read import adapters_in, open_weights
-from lorasmith.export.weights import ConceptRows, NewTokenRows
 from lorasmith.export_manifest import ExportManifest, is_export_folder, sha256_of
+from lorasmith.formats.adapters import adapters_in
+from lorasmith.formats.opening import open_weights
+from lorasmith.formats.weights import ConceptRows, NewTokenRows
 from lorasmith.merging.parents import Parent, with_plain_paths
 from lorasmith.models.sdxl.components import describe, is_on_this_machine, locate_base
 from lorasmith.models.sdxl.description import BaseDescription
