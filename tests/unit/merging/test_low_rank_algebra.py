@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lorasmith.export.weights import ModuleAdapter
+from lorasmith.formats.weights import ModuleAdapter
 from lorasmith.merging.factors import Cut, compact, cut, cut_dense, row_space, stacked, undivided
 
 

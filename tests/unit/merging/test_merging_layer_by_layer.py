@@ -8,7 +8,7 @@ from peft.utils import merge_utils
 from torch import Tensor
 
 from lorasmith.errors import DataError
-from lorasmith.export.weights import ModuleAdapter
+from lorasmith.formats.weights import ModuleAdapter
 from lorasmith.merging.layerwise import LayerwiseMethod, LayerwiseSettings, merge_layers
 from lorasmith.merging.parents import Layers, Parent, refuse_misfits
 

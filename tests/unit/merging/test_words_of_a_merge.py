@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lorasmith.errors import ConfigError
-from lorasmith.export.weights import ConceptRows, NewTokenRows
+from lorasmith.formats.weights import ConceptRows, NewTokenRows
 from lorasmith.merging.words import namespaced, together
 
 

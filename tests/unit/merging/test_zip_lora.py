@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lorasmith.errors import DataError, StoppedError
 from lorasmith.events import Event, Notice
-from lorasmith.export.weights import ModuleAdapter
+from lorasmith.formats.weights import ModuleAdapter
 from lorasmith.merging.zip_fit import ParentMaterial, ZipSettings, ZipTraining
 from lorasmith.merging.zip_layers import Voice, ZippedDenoiser
 from lorasmith.models.family import Conditioning, DiffusionFamily, PromptEmbeddings
