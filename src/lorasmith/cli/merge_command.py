@@ -9,7 +9,7 @@ from lorasmith.cli.talk import give, say
 from lorasmith.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lorasmith.runs.merge import MadeMerge, MergeResult
+    from lorasmith.runs.merge import MadeMerge, MergeMethod, MergeResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,8 +24,11 @@ def merge(
     *,
     output: Annotated[Path, typer.Option(help="A new folder for the merge.")],
     method: Annotated[
-        list[Literal["sum", "concat", "svd", "ties", "dare", "zip", "null-space"]] | None,
-        typer.Option(help="How; once for each of several to compare. Without it concat."),
+        list[str] | None,
+        typer.Option(
+            metavar="sum|concat|svd|ties|dare|zip|null-space",
+            help="How; once for each of several to compare. Without it concat.",
+        ),
     ] = None,
     rank: Annotated[int | None, typer.Option(help="Largest rank of svd, ties and dare.")] = None,
     energy: Annotated[float | None, typer.Option(help="Share of the change that their rank has to hold.")] = None,
@@ -70,7 +73,7 @@ def merge(
     request = MergeRequest(
         sources=tuple(WeightedSource.said(text) for text in sources),
         output=output,
-        methods=tuple(method or ("concat",)),
+        methods=tuple(_method(word) for word in method or ("concat",)),
         rank=rank,
         energy=energy,
         density=density,
@@ -100,6 +103,15 @@ def merge(
         say(f"the base with the merge in it: {result.base}")
     if result.report is not None:
         say(f"the merges beside their parents: {result.report}")
+
+
+def _method(word: str) -> "MergeMethod":
+    from lorasmith.runs.merge_request import METHODS
+
+    found = next((method for method in METHODS if method == word), None)
+    if found is None:
+        raise ConfigError(f"there is no method {word!r}", where="--method", remedy=f"Use {', '.join(METHODS)}.")
+    return found
 
 
 def _lines(result: "MergeResult") -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lorasmith.export.bake import decomposed
+from lorasmith.formats.changes import ResizedModule
 from lorasmith.formats.weights import BakingLoss, ModuleAdapter
 
 _ROUNDING, _CANCELLED = 1e-7, 1e-9
@@ -25,14 +26,6 @@ class Cut:
 
     rank: int
     energy: float | None = None
-
-
-@dataclass(frozen=True)
-class CutModule:
-    """An adapter that was cut, and what that lost."""
-
-    adapter: ModuleAdapter
-    loss: BakingLoss
 
 
 @dataclass(frozen=True)
@@ -76,15 +69,14 @@ def compact(module: ModuleAdapter) -> ModuleAdapter:
     return module if needed == module.rank else directions.first(needed)
 
 
-def cut(module: ModuleAdapter, how: Cut) -> CutModule:
-    """The closest change of a smaller rank (Eckart–Young), out of the factors: no dense matrix is made."""
-    return _cut(_decomposed_factors(module), how, whole=None)
-
-
-def cut_dense(change: Tensor, how: Cut) -> CutModule:
-    """The same of a change [out, in] that is no product of factors."""
+def cut_dense(change: Tensor, how: Cut) -> ResizedModule:
+    """The closest change of a small rank to one [out, in] that is no product of factors (Eckart–Young)."""
     left, values, right = decomposed(change, min(how.rank, *change.shape))
-    return _cut(_Directions(left, values, right), how, whole=change.norm().item())
+    directions, squares = _Directions(left, values, right), values.double().square()
+    whole = change.double().square().sum().item()
+    kept = min(how.rank, max(1, directions.real), _holding(squares, whole, how.energy))
+    lost = max(0.0, whole - squares[:kept].sum().item())
+    return ResizedModule(directions.first(kept), BakingLoss(whole**0.5, lost**0.5))
 
 
 def row_space(module: ModuleAdapter) -> Tensor:
@@ -108,15 +100,6 @@ def _decomposed_factors(module: ModuleAdapter) -> _Directions:
     inner_left, values, inner_right = torch.linalg.svd(upper @ lower.T, full_matrices=False)
     floor = _CANCELLED * (module.up.norm() * module.down.norm()).item()
     return _Directions(left @ inner_left, values, inner_right @ right.T, floor)
-
-
-def _cut(directions: _Directions, how: Cut, *, whole: float | None) -> CutModule:
-    """`whole` is the norm of what was decomposed, where not all of its directions are known."""
-    squares = directions.values.double().square()
-    total = squares.sum().item() if whole is None else whole**2
-    kept = min(how.rank, max(1, directions.real), _holding(squares, total, how.energy))
-    lost = max(0.0, total - squares[:kept].sum().item())
-    return CutModule(directions.first(kept), BakingLoss(total**0.5, lost**0.5))
 
 
 def _holding(squares: Tensor, total: float, energy: float | None) -> int:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lorasmith import rng
 from lorasmith.errors import DataError
+from lorasmith.formats.changes import ResizedModule, resized
 from lorasmith.formats.weights import BakingLoss, ModuleAdapter, Part
-from lorasmith.merging.factors import Cut, CutModule, compact, cut, cut_dense, stacked
+from lorasmith.merging.factors import Cut, compact, cut_dense, stacked
 from lorasmith.merging.null_space import kept_out_of
 from lorasmith.merging.parents import Layers, Parent, places_of
 
@@ -91,7 +92,7 @@ class _Site:
     settings: LayerwiseSettings
     protected: int
 
-    def merged(self, method: LayerwiseMethod) -> CutModule:
+    def merged(self, method: LayerwiseMethod) -> ResizedModule:
         weighted = [share.weighted for share in self.shares]
         match method:
             case "concat":
@@ -100,7 +101,8 @@ class _Site:
                 return _whole(compact(stacked(weighted)))
             case "svd":
                 ranks = [module.rank for module in weighted]
-                return cut(stacked(weighted), self._cut(max(ranks) if self.settings.energy is None else sum(ranks)))
+                how = self._cut(max(ranks) if self.settings.energy is None else sum(ranks))
+                return resized(stacked(weighted), rank=how.rank, energy=how.energy)
             case "ties" | "dare":
                 return cut_dense(self._mixed(method), self._cut(sum(module.rank for module in weighted)))
             case "null-space":
@@ -129,6 +131,6 @@ class _Site:
         return [*(kept_out_of(one, protected[0], strength=strength) for one in others), *protected]
 
 
-def _whole(module: ModuleAdapter) -> CutModule:
+def _whole(module: ModuleAdapter) -> ResizedModule:
     """A module that lost nothing."""
-    return CutModule(module, BakingLoss(0.0, 0.0))
+    return ResizedModule(module, BakingLoss(0.0, 0.0))

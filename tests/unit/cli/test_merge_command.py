@@ -30,6 +30,14 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path, capsys: pytest.Captur
     assert all(text in said for text in ("1 adapter cannot be merged", "rank 0", "density 2.0"))
 
 
+def test_a_method_that_nobody_knows_is_refused_with_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert left_with(["merge", "a", "b", "--method", "magic", "--output", str(tmp_path / "c")]) == 2
+    assert "'magic'" in (said := capsys.readouterr().err)
+    assert "null-space" in said
+
+
 @pytest.mark.parametrize("strength", ["nan", "-1"])
 def test_a_strength_that_is_none_is_refused(tmp_path: Path, strength: str) -> None:
     assert left_with(["merge", "a", "b", "--output", str(tmp_path / "c"), "--strength", strength]) == 2
