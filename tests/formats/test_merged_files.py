@@ -60,7 +60,8 @@ def turned(weights: AdapterWeights) -> AdapterWeights:
 def request(sources: Sequence[Path | str], output: Path, tiny_base: Path, **changed: Any) -> MergeRequest:
     """On the tiny base."""
     named = tuple(WeightedSource.said(str(one)) for one in sources)
-    return MergeRequest(named, output, **{"base": str(tiny_base), "device": "cpu", **changed})
+    asked: dict[str, Any] = {"base": str(tiny_base), "device": "cpu", **changed}
+    return MergeRequest(named, output, **asked)
 
 
 def file_of(result: MergeResult, format: str) -> Path:  # reads best so

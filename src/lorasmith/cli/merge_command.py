@@ -108,10 +108,10 @@ def merge(
 def _method(word: str) -> "MergeMethod":
     from lorasmith.runs.merge_request import METHODS
 
-    found = next((method for method in METHODS if method == word), None)
-    if found is None:
+    known: dict[str, MergeMethod] = {method: method for method in METHODS}
+    if word not in known:
         raise ConfigError(f"there is no method {word!r}", where="--method", remedy=f"Use {', '.join(METHODS)}.")
-    return found
+    return known[word]
 
 
 def _lines(result: "MergeResult") -> list[str]:

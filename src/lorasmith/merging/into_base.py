@@ -94,7 +94,8 @@ def write_base(components: SdxlComponents, place: Path, *, precision: BasePrecis
     Whole or not at all. DataError when what was read back differs in any number; nothing is left then.
     """
     dtype = DTYPES[precision]
-    for part in (*networks_of(components).values(), components.vae):
+    parts: list[nn.Module] = [*networks_of(components).values(), components.vae]
+    for part in parts:
         part.to(dtype)
     if is_single_file(place):
         return _write_file(components, place)

@@ -4,7 +4,6 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import cast
 
 from torch import Tensor, nn
 
@@ -74,7 +73,7 @@ def put_in(networks: Networks, layers: Layers) -> None:
 def with_layers(networks: Networks, layers: Layers) -> Generator[None]:
     """The base with changes put in inside the block, and with its own weights, to the bit, after it."""
     weights = [linear_in(networks, layer).weight for layer in every_layer(layers)]
-    before = [cast(Tensor, weight.data) for weight in weights]
+    before = [weight.data for weight in weights]
     put_in(networks, layers)
     try:
         yield
