@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lorasmith.checking.measures import THUMB
+from lorasmith.checking.measures import PARTS
 from lorasmith.data.buckets import assign
 from lorasmith.data.views import covering
 from lorasmith.sizes import Size
@@ -31,7 +31,7 @@ class Crop:
 
     def share_seen(self, outlines: bytes) -> float:
         """How much of what there is to see (`Measures.outlines`) is inside; 1 where there is nothing to see."""
-        parts = np.frombuffer(outlines, np.uint8).reshape(THUMB, THUMB).astype(np.float64)
+        parts = np.frombuffer(outlines, np.uint8).reshape(PARTS, PARTS).astype(np.float64)
         rows, columns = _covered(self.top, self.bottom), _covered(self.left, self.right)
         total = float(parts.sum())
         return float(rows @ parts @ columns) / total if total else 1.0
@@ -64,6 +64,6 @@ def bucket_table(crops: Iterable[Crop]) -> list[Bucket]:
 
 
 def _covered(start: float, end: float) -> np.ndarray:
-    """How much of each of `THUMB` equal parts lies between two shares of the whole."""
-    edges = np.arange(THUMB + 1) / THUMB
-    return np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], start), 0, None) * THUMB
+    """How much of each of `PARTS` equal parts lies between two shares of the whole."""
+    edges = np.arange(PARTS + 1) / PARTS
+    return np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], start), 0, None) * PARTS

@@ -11,7 +11,7 @@ from lorasmith.data.decode import decode
 from lorasmith.errors import DataError
 from lorasmith.sizes import Size
 
-VERSION = 2
+VERSION = 3
 """Counts up with every change of what is measured, so that older results are not taken for new ones."""
 
 _MOST_BYTES_A_PIXEL = 8

@@ -19,6 +19,8 @@ _PALE = 110
 """The least channel of a colour that has lost its strength. Strong colours of drawings have one channel at its end."""
 _FLAT, _SHADE = 1.0, 2.0
 """Difference to the neighbours, of 255: up to it a pixel is part of a flat area, from it on of a shade."""
+_BEYOND = 3
+"""Pixels from the last white one to where its border is behind."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Light:
     """Share of all pixels that are white or blown."""
     flat: float
     """Of the pixels that are not white: the share that no channel changes in. Drawings have much of it."""
+    border: float
+    """How much darker it is a little beyond the border of what is white, in the median; 0 where nothing is white.
+
+    White paper ends where a thing begins. Where light has run over, it ends in shades.
+    """
     brightest: float
     """The level that one pixel in a hundred passes in its strongest channel, so that a deep blue is not called dark."""
 
@@ -50,6 +57,7 @@ def light_of(pixels: Pixels, grey: Grey) -> Light:
         blown=_share(blown, shaded),
         at_end=float(np.mean(white | blown)),
         flat=_share(flat, ~white),
+        border=_border(ordered[:, :, 0].astype(np.float32), white),
         brightest=float(np.quantile(ordered[:, :, 2], 0.99)),
     )
 
@@ -57,6 +65,17 @@ def light_of(pixels: Pixels, grey: Grey) -> Light:
 def _share(mask: Mask, among: Mask) -> float:
     """How much of `among` is in the mask."""
     return float(np.count_nonzero(mask & among) / max(1, np.count_nonzero(among)))
+
+
+def _border(least: Grey, white: Mask) -> float:
+    """How much less than white the least channel [H, W] is, `_BEYOND` pixels past the last white one."""
+    steps = [
+        255 - levels[_BEYOND:][is_white[:-_BEYOND] & ~is_white[1 : 1 - _BEYOND]]
+        for levels, is_white in ((least, white), (least.T, white.T))
+        for levels, is_white in ((levels, is_white), (levels[::-1], is_white[::-1]))
+    ]
+    beyond = np.concatenate(steps)
+    return float(np.median(beyond)) if beyond.size else 0.0
 
 
 def _differences(channels: Grey) -> Grey:

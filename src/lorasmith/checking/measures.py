@@ -17,8 +17,10 @@ from lorasmith.checking.sharpness import edge_width
 
 SHORT_SIDE = 512
 """Pixels of the copy that is measured; smaller pictures are measured as they are."""
-THUMB = 32
+THUMB = 48
 """Side of the picture in small, in pixels, that duplicates are found by."""
+PARTS = 32
+"""Along each side, the parts that are told how much there is to see in."""
 _LIGHT_SIDE = 256
 _SLOPE = 12.0
 """Of 255 from pixel to pixel, at `_LIGHT_SIDE`: what counts as something to see."""
@@ -37,6 +39,7 @@ class Measures:
     blown: float
     at_end: float
     flat: float
+    border: float
     brightest: float
     detail: float
     """Share of pixels where there is something to see."""
@@ -45,7 +48,7 @@ class Measures:
     thumb: Base64Bytes
     """`THUMB`×`THUMB` RGB, each pixel the mean of what it stands for."""
     outlines: Base64Bytes
-    """`THUMB`×`THUMB`, how much there is to see in each part; the most is 255."""
+    """`PARTS`×`PARTS`, how much there is to see in each part; the most is 255."""
 
 
 def measure(picture: Image.Image) -> Measures:
@@ -62,6 +65,7 @@ def measure(picture: Image.Image) -> Measures:
         blown=light.blown,
         at_end=light.at_end,
         flat=light.flat,
+        border=light.border,
         brightest=light.brightest,
         detail=float(np.mean(slopes > _SLOPE)),
         extent=_extent(outlines),
@@ -92,11 +96,11 @@ def _slopes(grey: Grey) -> Grey:
 
 
 def _outlines(slopes: Grey) -> Pixels:
-    """How much there is to see in each of `THUMB`×`THUMB` parts, the most being 255."""
+    """How much there is to see in each of `PARTS`×`PARTS` parts, the most being 255."""
     clear = np.where(slopes > _SLOPE / 2, slopes, np.float32(0))
-    parts = np.asarray(Image.fromarray(clear).resize((THUMB, THUMB), Image.Resampling.BOX))
+    parts = np.asarray(Image.fromarray(clear).resize((PARTS, PARTS), Image.Resampling.BOX))
     most = float(parts.max())
-    return np.rint(parts * (255 / most)).astype(np.uint8) if most > 0 else np.zeros((THUMB, THUMB), np.uint8)
+    return np.rint(parts * (255 / most)).astype(np.uint8) if most > 0 else np.zeros((PARTS, PARTS), np.uint8)
 
 
 def _extent(outlines: Pixels) -> float:

@@ -14,8 +14,11 @@ SOFT_EDGE, VERY_SOFT_EDGE = 1.75, 2.75
 """Pixels of blur at a short side of `SHORT_SIDE`. Whole photographs have 0.3 to 0.9, a Gaussian blur of 2 makes 2."""
 _AT_END = 0.335
 """Share of white and blown pixels from which on a picture may be over-exposed; whole photographs have less."""
-_BLOWN, _BLOWN_OF_A_PHOTOGRAPH, _FLAT_OF_A_DRAWING = 0.28, 0.085, 0.4
-"""Strong colours of drawings look blown here and there, so what has flat areas has to be blown more clearly."""
+_BLOWN, _BLOWN_OF_A_PHOTOGRAPH = 0.39, 0.042
+"""At the end of the range, times the share of shades that are: strong colours of drawings look blown here and there."""
+_FLAT_OF_A_DRAWING = 0.4
+_PAPER, _BORDER_OF_PAPER = 0.4, 75.0
+"""From which share of white on, and from which step at its border on, a picture is one on white paper."""
 _ALL_WHITE = 0.985
 _DARK = 90.0
 _LEAST_DETAIL = 0.0008
@@ -122,8 +125,9 @@ def _on_extent(measures: Measures) -> list[Finding]:
 
 
 def _on_brightness(measures: Measures) -> list[Finding]:
-    least = _BLOWN if measures.flat > _FLAT_OF_A_DRAWING else _BLOWN_OF_A_PHOTOGRAPH
-    is_blown = measures.at_end > _AT_END and measures.blown > least
+    on_paper = measures.white > _PAPER and measures.border > _BORDER_OF_PAPER
+    least = _BLOWN if on_paper or measures.flat > _FLAT_OF_A_DRAWING else _BLOWN_OF_A_PHOTOGRAPH
+    is_blown = measures.at_end > _AT_END and measures.at_end * measures.blown > least
     if is_blown or measures.white > _ALL_WHITE:
         reason = f"{measures.at_end:.0%} of it is white or has lost its shades to white"
         return [Finding(Kind.OVEREXPOSED, "look", reason, "Take one that is less bright; what is lost stays lost.")]

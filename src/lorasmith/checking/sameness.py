@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorasmith.checking.measures import THUMB, Measures
+from lorasmith.checking.measures import PARTS, THUMB, Measures
 
 SAME_BACKGROUND = 25.0
 """Levels of 255. Folders with one background have 1 to 20, with backgrounds of their own 50 and more."""
@@ -42,8 +42,8 @@ def sameness_of(measures: Sequence[Measures]) -> Sameness | None:
     if len(measures) < FEWEST:
         return None
     chosen = [measures[place] for place in _spread(len(measures))]
-    colours = np.stack([_grid(one.thumb, 3) for one in chosen])
-    outlines = np.stack([_grid(one.outlines, 1) for one in chosen])
+    colours = np.stack([_grid(one.thumb, THUMB, 3) for one in chosen])
+    outlines = np.stack([_grid(one.outlines, PARTS, 1) for one in chosen])
     pairs = np.triu_indices(len(chosen), 1)
     return Sameness(
         background=float(np.median(_differences(colours[:, _ring()].reshape(len(chosen), -1))[pairs])),
@@ -57,9 +57,9 @@ def _spread(count: int) -> list[int]:
     return sorted({round(place * (count - 1) / (_MOST - 1)) for place in range(_MOST)})
 
 
-def _grid(pixels: bytes, channels: int) -> Grids:
-    """`THUMB`×`THUMB` pixels as the means of `_CELLS`×`_CELLS` parts."""
-    side = THUMB // _CELLS
+def _grid(pixels: bytes, across: int, channels: int) -> Grids:
+    """`across`×`across` pixels as the means of `_CELLS`×`_CELLS` parts."""
+    side = across // _CELLS
     values = np.frombuffer(pixels, np.uint8).reshape(_CELLS, side, _CELLS, side, channels)
     return values.mean(axis=(1, 3))
 
