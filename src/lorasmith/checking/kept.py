@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lorasmith.checking.examine import VERSION, Examination
+from lorasmith.data.kept_results import CREATE, GET, PUT, checksum
 from lorasmith.data.wording import shown
 
 _log = logging.getLogger(__name__)
@@ -42,8 +43,10 @@ class KeptExaminations:
         if self._connection is None:
             return None
         try:
-            row = self._connection.execute("SELECT said FROM seen WHERE key = ?", (self._key(content),)).fetchone()
-            return _EXAMINATION.validate_json(row[0]) if row else None
+            key = self._key(content)
+            row = self._connection.execute(GET, (key,)).fetchone()
+            # A bit that flipped costs one picture's time.
+            return _EXAMINATION.validate_json(row[0]) if row and checksum(key, row[0]) == row[1] else None
         except (sqlite3.Error, ValidationError) as error:
             self._give_up(error)
             return None
@@ -53,8 +56,8 @@ class KeptExaminations:
         if self._connection is None:
             return
         try:
-            said = _EXAMINATION.dump_json(examination)
-            self._connection.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (self._key(content), said))
+            key, said = self._key(content), _EXAMINATION.dump_json(examination)
+            self._connection.execute(PUT, (key, said, checksum(key, said)))
             self._unwritten += 1
             if self._unwritten >= _WRITE_EVERY:
                 self.write()
@@ -102,7 +105,7 @@ def _opened(file: Path) -> sqlite3.Connection | None:
         # Pictures of people in small: nobody else on the machine needs to read them.
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = sqlite3.connect(file, timeout=10)
-        connection.execute("CREATE TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY, said BLOB NOT NULL) WITHOUT ROWID")
+        connection.execute(CREATE)
     except (OSError, sqlite3.Error) as error:
         _log.warning("results of the check are not kept: %s (%s)", shown(str(error)), shown(file))
         return None

@@ -28,7 +28,9 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Encoded pictures and data sets that runs share."
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="What lorasmith keeps between runs: encoded pictures, data sets, masks and so on.",
     )
     group.command("list")(list_kept)
     group.command("verify")(verify)
@@ -39,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
 def list_kept(folder: Folder = None, *, as_json: AsJson = False) -> None:
     """List what is kept: of which kind, by which encoder, how many, how large, last used when."""
     # Lazy here and below, because torch takes seconds and --help must not wait for it.
-    from lorasmith.data.cache_folder import grouped, kept_in
+    from lorasmith.data.cache_folder import PURPOSES, grouped, kept_in
 
     folders = _folders(folder)
     groups = grouped(kept_in(folders))
@@ -49,9 +51,10 @@ def list_kept(folder: Folder = None, *, as_json: AsJson = False) -> None:
     for group in groups:
         used = datetime.fromtimestamp(group.used).strftime("%Y-%m-%d %H:%M")
         encoder = f" encoder {_encoder(group.encoder)}," if group.kind == "latents" else ""
-        give(f"{group.kind:<9} {group.count:>7} of {_size(group.bytes)},{encoder} last used {used}")
+        what = f"{group.kind:<9} {group.count:>7} of {_size(group.bytes):>8}"
+        give(f"{what}, {PURPOSES[group.kind]},{encoder} last used {used}")
     if not groups:
-        say(f"nothing is kept in {folders.latents} and {folders.datasets}")
+        say(f"nothing is kept in {folders.others}")
 
 
 def verify(

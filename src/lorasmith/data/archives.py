@@ -5,6 +5,8 @@ overwritten. What lies in folders inside of it comes to lie side by side, but fo
 """
 
 import hashlib
+import json
+import logging
 import shutil
 import stat
 import zipfile
@@ -13,17 +15,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 from filelock import FileLock
 
-from lorasmith.atomic import naming_write_failures
+from lorasmith.atomic import naming_write_failures, write_json
 from lorasmith.data.cache import default_cache_folder
 from lorasmith.data.mask_names import MASK_FOLDER
 from lorasmith.data.wording import listed, shown
 from lorasmith.errors import DataError, Problem
 from lorasmith.events import Emit, Notice, WorkDone
 
-_FORMAT = "lorasmith-archive-1"
+_log = logging.getLogger(__name__)
+
+_FORMAT = "lorasmith-archive-2"
 _TAKEN = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".txt", ".caption", ".jsonl", ".csv",
 })  # fmt: skip
@@ -52,6 +57,8 @@ def is_archive(path: Path) -> bool:
 def unpacked(archive: Path, cache_folder: Path | None, emit: Emit) -> Path:
     """The folder with the archive's pictures and captions, by content: an exchanged archive is unpacked anew.
 
+    So is what in the folder is no longer what was unpacked.
+
     Raises DataError naming everything in it that is not unpacked for safety's sake.
     """
     folder = _folder_for(archive, cache_folder)
@@ -59,8 +66,35 @@ def unpacked(archive: Path, cache_folder: Path | None, emit: Emit) -> Path:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not folder.is_dir():
-                _unpack(archive, folder, emit)
+                _unpack(archive, folder, emit).replace(folder)
+            damaged = list(damaged_files(folder))
+            if damaged:
+                _mend(archive, folder, damaged, emit)
     return folder
+
+
+def sums_beside(folder: Path) -> Path:
+    """Where the hashes of what was unpacked into a folder are."""
+    return folder.with_name(f"{folder.name}.sums.json")
+
+
+def unpacked_files(folder: Path) -> dict[str, str]:
+    """What was unpacked into a folder: paths inside of it and their SHA-256; none where nothing can be read of it."""
+    try:
+        said: Any = json.loads(sums_beside(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    known = cast("dict[str, object]", said) if isinstance(said, dict) else {}
+    safe = {name: sum for name, sum in known.items() if ".." not in Path(name).parts and not Path(name).is_absolute()}
+    return {name: str(sum) for name, sum in safe.items()}
+
+
+def damaged_files(folder: Path) -> Iterator[Path]:
+    """The files in a folder that are not, to the bit, what was unpacked, or are not there any more."""
+    for name, sha256 in unpacked_files(folder).items():
+        file = folder / name
+        if not file.is_file() or _sha256(file) != sha256:
+            yield file
 
 
 def _folder_for(archive: Path, cache_folder: Path | None) -> Path:
@@ -71,8 +105,23 @@ def _folder_for(archive: Path, cache_folder: Path | None) -> Path:
     return root / "archives" / digest.hexdigest()[:32]
 
 
-def _unpack(archive: Path, folder: Path, emit: Emit) -> None:
-    """Beside first, and renamed in: a folder that is there is whole."""
+def _mend(archive: Path, folder: Path, damaged: Sequence[Path], emit: Emit) -> None:
+    names = listed([file.name for file in damaged])
+    _log.warning("not what was unpacked from %s any more, and unpacked again: %s", shown(archive.name), names)
+    part = _unpack(archive, folder, emit)
+    for file in damaged:
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        (part / file.relative_to(folder)).replace(file)
+    shutil.rmtree(part)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _unpack(archive: Path, folder: Path, emit: Emit) -> Path:
+    """Beside the folder, to be renamed in: a folder that is there is whole."""
     part = folder.with_name(f"{folder.name}.part")
     if part.exists():
         shutil.rmtree(part)
@@ -80,12 +129,14 @@ def _unpack(archive: Path, folder: Path, emit: Emit) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _members(opened, archive, emit)
+            sums: dict[str, str] = {}
             for done, member in enumerate(members, start=1):
-                _write(opened, member, part / member.target)
+                sums[str(member.target)] = _write(opened, member, part / member.target)
                 emit(WorkDone("unpacking", done, len(members)))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"the zip is damaged: {shown(str(error))}", where=shown(archive)) from error
-    part.replace(folder)
+    write_json(sums_beside(folder), sums)
+    return part
 
 
 def _members(opened: zipfile.ZipFile, archive: Path, emit: Emit) -> list[_Member]:
@@ -156,8 +207,12 @@ def _refuse_collisions(members: Sequence[_Member], archive: Path) -> None:
         raise DataError.of(problems)
 
 
-def _write(opened: zipfile.ZipFile, member: _Member, target: Path) -> None:
-    """No more than the archive says of the file: what it says has been checked, and zipfile checks its sum."""
+def _write(opened: zipfile.ZipFile, member: _Member, target: Path) -> str:
+    """No more than the archive says of the file: what it says has been checked, and zipfile checks its sum.
+
+    The SHA-256 of what was written.
+    """
+    digest = hashlib.sha256()
     target.parent.mkdir(mode=0o700, exist_ok=True)
     room = member.info.file_size
     with opened.open(member.info) as source, target.open("xb") as written:
@@ -166,6 +221,8 @@ def _write(opened: zipfile.ZipFile, member: _Member, target: Path) -> None:
             if room < 0:
                 raise zipfile.BadZipFile(f"{shown(member.info.filename)} is longer than it says")
             written.write(chunk)
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _named(problem: Problem, archive: Path) -> Problem:

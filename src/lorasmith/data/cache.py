@@ -36,6 +36,8 @@ _ENTRY = "lorasmith"
 """The one entry of a file's metadata: safetensors writes several in any order, and the same latents should be the same
 bytes."""
 _HOUR = 3600.0
+_MOST_IN_MEMORY = 256 * 2**20
+"""Bytes of latents that are held besides those on disk: at 1024 pixels, those of 512 pictures."""
 _LONGEST_PATH = 4096
 
 
@@ -110,6 +112,7 @@ class LatentCache:
         """With None, memory only. The folder is made when the first file is written."""
         self._folder = folder
         self._memory: dict[str, LatentDistribution] = {}
+        self._held = 0
         self._writes = folder is not None
 
     def get(self, key: str) -> LatentDistribution | None:
@@ -118,15 +121,24 @@ class LatentCache:
             read = self._read(key)
             if read is None:
                 return None
-            self._memory[key] = read
+            self._hold(key, read)
+            return read
         return self._memory[key]
 
     def put(self, key: str, latents: LatentDistribution, *, encoder: str = "") -> None:
         """Keep one picture's latents (mean and std [1, C, h, w]) as fp32 on the CPU, with its encoder's fingerprint."""
         kept = LatentDistribution(_at_rest(latents.mean), _at_rest(latents.std))
-        self._memory[key] = kept
         if self._writes and self._folder is not None:
             self._write(file_of(self._folder, key), StoredLatents(kept, encoder))
+        self._hold(key, kept)
+
+    def _hold(self, key: str, latents: LatentDistribution) -> None:
+        """Keep it in memory; what is on disk as well makes room, that of longest ago first."""
+        if key not in self._memory:
+            self._held += _bytes_of(latents)
+        self._memory[key] = latents
+        while self._writes and self._held > _MOST_IN_MEMORY and len(self._memory) > 1:
+            self._held -= _bytes_of(self._memory.pop(next(iter(self._memory))))
 
     def _read(self, key: str) -> LatentDistribution | None:
         if self._folder is None:
@@ -141,7 +153,7 @@ class LatentCache:
             _log.warning("a cached picture is damaged and is encoded again: %s (%s)", told, shown(str(error)))
             _remove(file)
             return None
-        _note_use(file)
+        note_use(file)
         return stored.latents
 
     def _write(self, file: Path, stored: StoredLatents) -> None:
@@ -206,6 +218,10 @@ class LatentSource:
         return LatentDistribution(_at_rest(latents.mean), _at_rest(latents.std))
 
 
+def _bytes_of(latents: LatentDistribution) -> int:
+    return latents.mean.nbytes + latents.std.nbytes
+
+
 def _at_rest(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", torch.float32).contiguous()
 
@@ -231,7 +247,7 @@ def _said_in(metadata: Mapping[str, str] | None) -> dict[str, str]:
     return {str(name): str(value) for name, value in cast("dict[object, object]", said).items()}
 
 
-def _note_use(file: Path) -> None:
+def note_use(file: Path) -> None:
     """Let the file's time say when it was last of use, to the hour; a folder that may only be read keeps its times."""
     with suppress(OSError):
         if time.time() - file.stat().st_mtime > _HOUR:

@@ -1,7 +1,7 @@
 """Owns looking after caches: what is kept, whether it is whole, and removing it; touches no files but our own.
 
-A file or folder counts as ours by its place and its name alone (64 hex digits for latents, 32 for a data set), so that
-whatever else lies in the folder is neither listed nor removed.
+A file or folder counts as ours by its place and its name alone (64 hex digits for what is encoded or drawn, 32 for a
+data set or a zip), so that whatever else lies in the folder is neither listed nor removed.
 """
 
 import re
@@ -13,17 +13,33 @@ from pathlib import Path
 from typing import Final, Literal, assert_never
 
 from filelock import FileLock, Timeout
+from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 
+from lorasmith.data.archives import damaged_files, sums_beside, unpacked_files
 from lorasmith.data.cache import default_cache_folder, encoder_of, read_stored
 from lorasmith.data.dataset_pictures import damaged_pictures, is_kept_picture
+from lorasmith.data.kept_results import damaged_results
 from lorasmith.events import Emit, WorkDone, ignore
 
-Kind = Literal["latents", "data set", "left over"]
-"""Encoded pictures, pictures of a data set, and what a write that was killed left behind."""
+Kind = Literal["latents", "data set", "zip", "mask", "check", "drawn", "left over"]
+
+PURPOSES: Final[dict[Kind, str]] = {
+    "latents": "encoded pictures",
+    "data set": "pictures of data sets",
+    "zip": "zips, unpacked",
+    "mask": "masks drawn from words",
+    "check": "what checks measured",
+    "drawn": "pictures drawn to evaluate",
+    "left over": "of writes that were killed",
+}
+"""What each kind is for; all of it comes back by itself when it is needed again."""
 
 _LATENTS: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.safetensors")
-_LEFT_OVER: Final = re.compile(r"[0-9a-f]{2}/\.[0-9a-f]{62}(\.safetensors)?[.-]\d+-[0-9a-f]{8}\.part")
+_MASK: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.png")
+_DRAWN: Final = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}\.png")
+_LEFT_OVER: Final = re.compile(r"[0-9a-f]{2}/\.[0-9a-f]{62,64}(\.safetensors|\.png)?[.-]\d+-[0-9a-f]{8}\.part")
+_RESULTS: Final = "examined.sqlite"
 _DATA_SET: Final = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED: Final = re.compile(r"[0-9a-f]{32}\.part")
 _DAY = 86_400.0
@@ -31,15 +47,15 @@ _DAY = 86_400.0
 
 @dataclass(frozen=True)
 class CacheFolders:
-    """Where encoded pictures are and where data sets' pictures are."""
+    """Where encoded pictures are, and where the folders of all other kinds are."""
 
     latents: Path
-    datasets: Path
+    others: Path
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One thing a cache keeps: a file of latents or a folder of a data set; `used` in seconds since 1970."""
+    """One thing a cache keeps: a file, or the folder of a data set or a zip; `used` in seconds since 1970."""
 
     kind: Kind
     path: Path
@@ -85,14 +101,20 @@ def cache_folders(folder: Path | None) -> CacheFolders:
     """The folders of `data.cache_folder`, or with None the user's own."""
     if folder is None:
         latents = default_cache_folder()
-        return CacheFolders(latents, latents.parent / "datasets")
-    return CacheFolders(folder, folder / "datasets")
+        return CacheFolders(latents, latents.parent)
+    return CacheFolders(folder, folder)
 
 
 def kept_in(folders: CacheFolders) -> Iterator[Kept]:
     """Everything that is kept, one at a time, in order of its name."""
-    yield from _latents(folders.latents)
-    yield from _data_sets(folders.datasets)
+    yield from _files("latents", folders.latents, _LATENTS)
+    yield from _files("mask", folders.others / "masks", _MASK)
+    yield from _files("drawn", folders.others / "evaluation", _DRAWN)
+    yield from _folders("data set", folders.others / "datasets")
+    yield from _folders("zip", folders.others / "archives")
+    results = folders.others / "checks" / _RESULTS
+    if results.is_file() and not results.is_symlink():
+        yield _kept_file("check", results, None)
 
 
 def grouped(everything: Iterator[Kept]) -> tuple[KeptGroup, ...]:
@@ -130,19 +152,19 @@ def to_prune(folders: CacheFolders, rules: PruneRules, *, now: float | None = No
 def remove(kept: Kept) -> bool:
     """Remove one thing; False where a process is working with it. What is not ours inside a folder stays."""
     match kept.kind:
-        case "latents":
+        case "latents" | "mask" | "drawn" | "check":
             kept.path.unlink(missing_ok=True)
             return True
         case "left over" if kept.path.is_file():
             kept.path.unlink(missing_ok=True)
             return True
-        case "data set" | "left over":
-            return _remove_data_set(kept.path)
+        case "data set" | "zip" | "left over":
+            return _remove_folder(kept)
         case _:
             assert_never(kept.kind)
 
 
-def _latents(folder: Path) -> Iterator[Kept]:
+def _files(kind: Kind, folder: Path, ours: re.Pattern[str]) -> Iterator[Kept]:
     for inside in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not re.fullmatch("[0-9a-f]{2}", inside.name) or inside.is_symlink() or not inside.is_dir():
             continue
@@ -150,8 +172,8 @@ def _latents(folder: Path) -> Iterator[Kept]:
             name = f"{inside.name}/{file.name}"
             if not file.is_file() or file.is_symlink():
                 continue
-            if _LATENTS.fullmatch(name):
-                yield _kept_file("latents", file, encoder_of(file))
+            if ours.fullmatch(name):
+                yield _kept_file(kind, file, encoder_of(file) if kind == "latents" else None)
             elif _LEFT_OVER.fullmatch(name):
                 yield _kept_file("left over", file, None)
 
@@ -161,14 +183,14 @@ def _kept_file(kind: Kind, file: Path, encoder: str | None) -> Kept:
     return Kept(kind, file, encoder, found.st_size, found.st_mtime)
 
 
-def _data_sets(folder: Path) -> Iterator[Kept]:
+def _folders(kind: Kind, folder: Path) -> Iterator[Kept]:
     for inside in sorted(folder.iterdir()) if folder.is_dir() else ():
         if inside.is_symlink() or not inside.is_dir():
             continue
         if _DATA_SET.fullmatch(inside.name) or _UNFINISHED.fullmatch(inside.name):
-            kind: Kind = "data set" if _DATA_SET.fullmatch(inside.name) else "left over"
             sizes = sum(file.stat().st_size for file in inside.rglob("*") if file.is_file())
-            yield Kept(kind, inside, None, sizes, _last_used(inside))
+            found: Kind = kind if _DATA_SET.fullmatch(inside.name) else "left over"
+            yield Kept(found, inside, None, sizes, _last_used(inside))
 
 
 def _last_used(folder: Path) -> float:
@@ -186,6 +208,17 @@ def _damage(kept: Kept) -> Iterator[Damaged]:
                 yield Damaged(kept, kept.path, str(error))
         case "data set":
             yield from (Damaged(kept, file, reason) for file, reason in damaged_pictures(kept.path))
+        case "zip":
+            reason = "its bytes are not those that were unpacked"
+            yield from (Damaged(kept, file, reason) for file in damaged_files(kept.path))
+        case "mask" | "drawn":
+            try:
+                with Image.open(kept.path, formats=["PNG"]) as opened:
+                    opened.verify()  # against the sum of each of its parts (PNG, 5.3)
+            except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+                yield Damaged(kept, kept.path, str(error))
+        case "check":
+            yield from (Damaged(kept, kept.path, reason) for reason in damaged_results(kept.path))
         case "left over":
             return
         case _:
@@ -208,16 +241,31 @@ def _is_out(kept: Kept, rules: PruneRules, idle: frozenset[str | None], now: flo
     return rules.older_than_days is not None and age > rules.older_than_days * _DAY
 
 
-def _remove_data_set(folder: Path) -> bool:
+def _remove_folder(kept: Kept) -> bool:
+    folder = kept.path
     lock = FileLock(folder.with_name(f"{folder.name.removesuffix('.part')}.lock"), blocking=False)
     try:
         with lock:
-            strangers = [file for file in folder.rglob("*") if not is_kept_picture(file, folder)]
-            if not strangers:
+            ours, strangers = _contents_of(kept)
+            if strangers:
+                for file in ours:
+                    file.unlink()
+            else:
                 shutil.rmtree(folder)
-                return True
-            for file in [file for file in folder.rglob("*") if file.is_file() and file not in strangers]:
-                file.unlink()
+                sums_beside(folder).unlink(missing_ok=True)
             return True
     except Timeout:
         return False
+
+
+def _contents_of(kept: Kept) -> tuple[list[Path], list[Path]]:
+    """The files that we wrote into a folder, and whatever else is there."""
+    inside = list(kept.path.rglob("*"))
+    if kept.kind == "zip":
+        known = {kept.path / name for name in unpacked_files(kept.path)}
+        ours = [path for path in inside if path in known and not path.is_symlink()]
+        return ours, [path for path in inside if path not in known and not path.is_dir()]
+    if kept.kind == "left over" and kept.path.parent.name == "archives":
+        return [], []
+    strangers = [path for path in inside if not is_kept_picture(path, kept.path)]
+    return [path for path in inside if path.is_file() and path not in strangers], strangers

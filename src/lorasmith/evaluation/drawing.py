@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lorasmith.atomic import NO_SPACE, write_whole
 from lorasmith.config.text import TextConfig
-from lorasmith.data.cache import default_cache_folder
+from lorasmith.data.cache import default_cache_folder, note_use
 from lorasmith.evaluation.examination import Role, Shot
 from lorasmith.events import Emit, WorkDone
 from lorasmith.inference.draw import DrawRequest, DrawSettings, draw
@@ -69,10 +69,13 @@ class PictureCache:
         if self._folder is None:
             return None
         try:
-            with Image.open(self._path(self._folder, key)) as picture:
-                return picture.convert("RGB")
+            file = self._path(self._folder, key)
+            with Image.open(file) as picture:
+                read = picture.convert("RGB")
         except (OSError, UnidentifiedImageError, SyntaxError):
             return None
+        note_use(file)
+        return read
 
     def put(self, key: str, picture: Image.Image) -> None:
         """Keep a picture; a disk that is full or closed to us costs the keeping, not the evaluation."""

@@ -14,7 +14,7 @@ from lorasmith.atomic import naming_write_failures, write_bytes
 from lorasmith.captioning.words_to_masks import ClipSeg, MaskRequest, open_clipseg
 from lorasmith.config.data import DataConfig
 from lorasmith.config.train import TrainConfig
-from lorasmith.data.cache import default_cache_folder
+from lorasmith.data.cache import default_cache_folder, note_use
 from lorasmith.data.decode import decode
 from lorasmith.data.examples import Example
 from lorasmith.data.mask_names import mask_beside, possible_masks
@@ -130,6 +130,7 @@ def _masked(example: Example, data: DataConfig, clipseg: ClipSeg) -> Example:
     if not file.is_file():
         picture = decode(example.path, background=data.background, pixel_limit=data.pixel_limit)
         _write(file, clipseg.mask(picture, request))
+    note_use(file)
     return replace(example, mask=mask_in(file, example.size, pixel_limit=data.pixel_limit))
 
 

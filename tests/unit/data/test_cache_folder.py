@@ -234,4 +234,4 @@ def test_a_data_set_that_is_being_read_is_left_alone(tmp_path: Path) -> None:
 
 def test_without_a_folder_the_users_own_cache_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folders(None) == CacheFolders(tmp_path / "lorasmith" / "latents", tmp_path / "lorasmith" / "datasets")
+    assert cache_folders(None) == CacheFolders(tmp_path / "lorasmith" / "latents", tmp_path / "lorasmith")
