@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from filelock import FileLock
 
@@ -133,7 +133,7 @@ def _unpack(archive: Path, folder: Path, emit: Emit) -> Path:
             for done, member in enumerate(members, start=1):
                 sums[str(member.target)] = _write(opened, member, part / member.target)
                 emit(WorkDone("unpacking", done, len(members)))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
         raise DataError(f"the zip is damaged: {shown(str(error))}", where=shown(archive)) from error
     write_json(sums_beside(folder), sums)
     return part
@@ -215,7 +215,7 @@ def _write(opened: zipfile.ZipFile, member: _Member, target: Path) -> str:
     digest = hashlib.sha256()
     target.parent.mkdir(mode=0o700, exist_ok=True)
     room = member.info.file_size
-    with opened.open(member.info) as source, target.open("xb") as written:
+    with _opened(opened, member) as source, target.open("xb") as written:
         while chunk := source.read(min(_CHUNK, room + 1)):
             room -= len(chunk)
             if room < 0:
@@ -223,6 +223,14 @@ def _write(opened: zipfile.ZipFile, member: _Member, target: Path) -> str:
             written.write(chunk)
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _opened(opened: zipfile.ZipFile, member: _Member) -> IO[bytes]:
+    """Where a damaged list of contents points outside of the file, looking there fails as the system says it."""
+    try:
+        return opened.open(member.info)
+    except (OSError, ValueError) as error:
+        raise zipfile.BadZipFile(f"{shown(member.info.filename)} is not where it says ({error})") from error
 
 
 def _named(problem: Problem, archive: Path) -> Problem:
