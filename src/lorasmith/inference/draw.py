@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from lorasmith.config.text import TextConfig
 from lorasmith.inference.pipeline import text_reader
+from lorasmith.inference.samplers import SamplerChoice, scheduler_of
 from lorasmith.models.family import PromptEmbeddings
 from lorasmith.models.sdxl.text import TextReader
 from lorasmith.sizes import Size
@@ -36,6 +37,8 @@ class DrawSettings:
     size: Size | None = None
     text: TextConfig = field(default_factory=TextConfig)
     """How prompts are read: as the concept was trained with."""
+    sampler: SamplerChoice | None = None
+    """None is what the base is usually drawn with: Euler, or DPM++ 2M on EDM's noise."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,21 @@ class DrawRequest:
     settings: DrawSettings = DrawSettings()
 
 
+ReadPrompt = Callable[[TextReader, str], PromptEmbeddings]
+"""How one prompt becomes embeddings [1, tokens, width]."""
+
+
+def read_literally(reader: TextReader, prompt: str) -> PromptEmbeddings:
+    """A prompt as captions are read: brackets are letters."""
+    return reader.read([prompt])
+
+
 def draw(
     pipeline: StableDiffusionXLPipeline,
     requests: Sequence[DrawRequest],
     *,
     batch_size: int = 1,
+    read: ReadPrompt = read_literally,
     on_picture: Callable[[int], None] | None = None,
 ) -> list[Image.Image]:
     """Draw all requests in order, up to `batch_size` at once; `on_picture` hears how many are done.
@@ -62,7 +75,7 @@ def draw(
     pictures = list[Image.Image]()
     with _at_rest(pipeline):
         for batch in _batches(requests, batch_size):
-            pictures += _draw_batch(pipeline, batch)
+            pictures += _draw_batch(pipeline, batch, read)
             if on_picture is not None:
                 on_picture(len(pictures))
     return pictures
@@ -89,32 +102,35 @@ def _batches(requests: Sequence[DrawRequest], batch_size: int) -> Generator[list
 
 
 @torch.no_grad()
-def _draw_batch(pipeline: StableDiffusionXLPipeline, batch: Sequence[DrawRequest]) -> list[Image.Image]:
+def _draw_batch(
+    pipeline: StableDiffusionXLPipeline, batch: Sequence[DrawRequest], read: ReadPrompt
+) -> list[Image.Image]:
     settings = batch[0].settings
     size, unet = _size_of(pipeline, settings), pipeline.unet
     noise = torch.cat([initial_noise(pipeline, request) for request in batch])
     call: Any = pipeline  # its annotations know no tensors passed by keyword
-    latents: Tensor = call(
-        **_encoded(pipeline, batch),
-        latents=noise.to(unet.device, unet.dtype),
-        generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch],
-        height=size.height,
-        width=size.width,
-        num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance,
-        cross_attention_kwargs=_adapter_scale(settings),
-        output_type="latent",
-    ).images
+    with _sampled_by(pipeline, settings.sampler):
+        latents: Tensor = call(
+            **_encoded(pipeline, batch, read),
+            latents=noise.to(unet.device, unet.dtype),
+            generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch],
+            height=size.height,
+            width=size.width,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            cross_attention_kwargs=_adapter_scale(settings),
+            output_type="latent",
+        ).images
     return [_decode(pipeline, one) for one in latents.split(1)]
 
 
-def _encoded(pipeline: StableDiffusionXLPipeline, batch: Sequence[DrawRequest]) -> dict[str, Tensor]:
+def _encoded(pipeline: StableDiffusionXLPipeline, batch: Sequence[DrawRequest], read: ReadPrompt) -> dict[str, Tensor]:
     """The pipeline's four prompt tensors, each prompt read alone and as in training, wherever the text encoders are."""
     reader = text_reader(pipeline, batch[0].settings.text)
     with _text_adapters_at(pipeline, batch[0].settings.scale):
-        positive = [reader.read([request.prompt]) for request in batch]
+        positive = [read(reader, request.prompt) for request in batch]
         negative = [
-            _read_negative(pipeline, reader, request.negative_prompt, beside=prompt)
+            read(reader, request.negative_prompt) if _is_read(pipeline, request.negative_prompt) else _nothing(prompt)
             for request, prompt in zip(batch, positive, strict=True)
         ]
     length = math.lcm(*(prompt.hidden.shape[1] for prompt in (*positive, *negative)))
@@ -127,13 +143,13 @@ def _encoded(pipeline: StableDiffusionXLPipeline, batch: Sequence[DrawRequest]) 
     return {name: tensor.to(pipeline.unet.device, pipeline.unet.dtype) for name, tensor in tensors.items()}
 
 
-def _read_negative(
-    pipeline: StableDiffusionXLPipeline, reader: TextReader, prompt: str, *, beside: PromptEmbeddings
-) -> PromptEmbeddings:
-    """A negative prompt, read as the prompt is; an empty one is zeros where the base says so."""
-    if not prompt and pipeline.config["force_zeros_for_empty_prompt"]:
-        return PromptEmbeddings(torch.zeros_like(beside.hidden), torch.zeros_like(beside.pooled))
-    return reader.read([prompt])
+def _is_read(pipeline: StableDiffusionXLPipeline, negative_prompt: str) -> bool:
+    """Whether a negative prompt is read as the prompt is; an empty one is zeros where the base says so."""
+    return bool(negative_prompt) or not pipeline.config["force_zeros_for_empty_prompt"]
+
+
+def _nothing(beside: PromptEmbeddings) -> PromptEmbeddings:
+    return PromptEmbeddings(torch.zeros_like(beside.hidden), torch.zeros_like(beside.pooled))
 
 
 def _repeated(hidden: Tensor, length: int) -> Tensor:
@@ -155,6 +171,18 @@ def _text_adapters_at(pipeline: StableDiffusionXLPipeline, scale: float) -> Gene
     finally:
         for encoder in encoders:
             unscale_lora_layers(encoder, scale)
+
+
+@contextmanager
+def _sampled_by(pipeline: StableDiffusionXLPipeline, choice: SamplerChoice | None) -> Generator[None]:
+    """The pipeline with another sampler inside the block."""
+    usual: Any = pipeline.scheduler
+    if choice is not None:
+        pipeline.scheduler = scheduler_of(choice, usual.config)  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        pipeline.scheduler = usual
 
 
 def _adapter_scale(settings: DrawSettings) -> dict[str, float] | None:

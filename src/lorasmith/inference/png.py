@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from lorasmith import __version__
 from lorasmith.atomic import write_bytes
 from lorasmith.inference.draw import DrawRequest
+from lorasmith.inference.samplers import AUTOMATIC, SamplerChoice
 from lorasmith.sizes import Size
 
 
@@ -34,7 +35,7 @@ class PictureParameters:
         settings = self.request.settings
         pairs = {
             "Steps": str(settings.steps),
-            "Sampler": "Euler",
+            **_sampler(settings.sampler),
             "CFG scale": f"{settings.guidance:g}",
             "Seed": str(self.request.seed),
             "Size": f"{self.size.width}x{self.size.height}",
@@ -55,6 +56,14 @@ def save_png(picture: Image.Image, path: Path, parameters: PictureParameters) ->
     content = io.BytesIO()
     picture.save(content, "PNG", pnginfo=information)
     write_bytes(path, content.getvalue())
+
+
+def _sampler(choice: SamplerChoice | None) -> dict[str, str]:
+    """As A1111 writes it since version 1.9: the schedule apart, and none where the sampler's own is taken."""
+    if choice is None:
+        return {"Sampler": "Euler"}
+    schedule = {} if choice.schedule == AUTOMATIC else {"Schedule type": choice.schedule.name}
+    return {"Sampler": choice.sampler.name, **schedule}
 
 
 def _name_alone(base: str) -> str:

@@ -7,11 +7,14 @@ Nothing here knows how long that is (SDXL: 75 tokens between start and end of te
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+
+_Token = TypeVar("_Token")
 
 MOST_CHUNKS = 16
 """Chunks of one prompt; a file of a megabyte that was meant to be something else makes thousands."""
@@ -71,8 +74,26 @@ def chunks(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[list[int]]:
     return _packed(_pieces(tokenizer, prompt, size), size)
 
 
-def _packed(pieces: Sequence[list[int]], size: int) -> list[list[int]]:
-    groups: list[list[int]] = [[]]
+def weighted_chunks(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, float]], *, cut: bool
+) -> tuple[Tensor, Tensor]:
+    """Ids and weights, each [chunks, tokens], of texts with a weight each; start, end and padding weigh 1.
+
+    `cut` leaves out what is past the first chunk, at a token as `cut` prompts without weights are.
+    """
+    size = room(tokenizer)
+    pieces = [[(one, weight) for one in piece] for text, weight in texts for piece in _pieces(tokenizer, text, size)]
+    tokens = list(chain(*pieces))
+    groups = [tokens[:size]] if cut or len(tokens) <= size else _packed(pieces, size)
+    ids = torch.tensor([_wrapped(tokenizer, [one for one, _ in group]) for group in groups])
+    weights = torch.ones(ids.shape)
+    for row, group in enumerate(groups):
+        weights[row, 1 : 1 + len(group)] = torch.tensor([weight for _, weight in group])
+    return ids, weights
+
+
+def _packed(pieces: Sequence[list[_Token]], size: int) -> list[list[_Token]]:
+    groups: list[list[_Token]] = [[]]
     for piece in pieces:
         if len(groups[-1]) + len(piece) > size:
             groups.append([])

@@ -21,6 +21,15 @@ class ExportSource:
     model: ModelConfig
     run: RunFolder | None
 
+    @property
+    def name(self) -> str:
+        """What WebUIs call the adapter: its file's name there, else the folder's."""
+        manifest = self.manifest
+        others = {manifest.lora, *(concept.file for concept in manifest.abstractions.values())}
+        stems = [name.removesuffix(".safetensors") for name in manifest.files if name.endswith(".safetensors")]
+        own = [stem for stem in stems if f"{stem}.safetensors" not in others]
+        return min(own, key=len, default=(self.run.path if self.run else self.export).resolve().name)
+
 
 def find_export(path: Path, *, base: str | None = None) -> ExportSource:
     """The export in a run folder or in a folder of its own; `base` overrides the base it was trained on.

@@ -1,67 +1,48 @@
-"""Owns `lorasmith generate`: pictures with a concept and without it, side by side; trains nothing."""
+"""Owns `lorasmith generate`: pictures with a concept, with LoRAs and embeddings by name, and without them."""
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from lorasmith.atomic import naming_write_failures
-from lorasmith.config.text import LongPrompts, TextConfig
+from lorasmith.config.base import ModelConfig
 from lorasmith.data.wording import counted, shown
-from lorasmith.errors import ConfigError, DataError, Problem
-from lorasmith.events import Emit, Notice, WorkDone, ignore
-from lorasmith.export_manifest import ExportManifest
-from lorasmith.inference.draw import DrawRequest, DrawSettings, draw, native_size
-from lorasmith.inference.exports import load_concept, vocabulary_of
-from lorasmith.inference.grids import SheetRow, contact_sheet
+from lorasmith.errors import ConfigError, DataError
+from lorasmith.events import Emit, Notice, ignore
+from lorasmith.inference.draw import DrawRequest, DrawSettings, native_size, read_literally
+from lorasmith.inference.exports import vocabulary_of
 from lorasmith.inference.pipeline import open_pipeline, text_reader
 from lorasmith.inference.png import PictureParameters, save_png
-from lorasmith.models.long_prompts import long_prompt
+from lorasmith.inference.prompt_language import plain_text, sections
+from lorasmith.inference.samplers import default_sampler, find_sampler
+from lorasmith.inference.weighted_prompts import read_weighted
+from lorasmith.models.long_prompts import MOST_CHUNKS, long_prompt
 from lorasmith.models.sdxl.text import check_clip_skip
+from lorasmith.runs.addition_files import EmbeddingFile, LoraFile, read_lora
+from lorasmith.runs.drawing_job import DrawingJob, Prompts
+from lorasmith.runs.drawn_prompts import PromptWriter, files_of, own_tokens
 from lorasmith.runs.export_source import ExportSource, find_export
-from lorasmith.sizes import Size
+from lorasmith.runs.generate_request import GenerateRequest, check_request
+from lorasmith.runs.generated_files import Cell, Drawn, Grid, hashes, output_folder, refuse_taken, sheet
+from lorasmith.runs.own_concept import OwnConcept, checkpoint_concept, exported_concept, is_own_file, steps_of
+from lorasmith.tokens.vocabulary import TokenVocabulary
 from lorasmith.training.precision import resolve_device, resolve_precision
 
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+
+__all__ = ["GenerateRequest", "GenerateResult", "generate"]
 
 _MANY_PIXELS = 512 * 512
 """From this size on pictures are drawn one at a time: memory, not speed, is what runs out."""
 
 
 @dataclass(frozen=True)
-class GenerateRequest:
-    """What to draw. `source` is a run folder or an export folder; None means the export's or the base's own value."""
-
-    source: Path
-    prompt: str
-    negative_prompt: str = ""
-    count: int = 4
-    seed: int = 0
-    scale: float | None = None
-    steps: int = 25
-    guidance: float = 5.0
-    size: Size | None = None
-    side_by_side: bool = True
-    out: Path | None = None
-    base: str | None = None
-    device: str = "auto"
-    clip_skip: int | None = None
-    long_prompts: LongPrompts | None = None
-
-    def reading(self, manifest: ExportManifest) -> TextConfig:
-        """How prompts are read: as asked, else as in training."""
-        skip = manifest.clip_skip if self.clip_skip is None else self.clip_skip
-        return TextConfig(clip_skip=skip, long_prompts=self.long_prompts or manifest.long_prompts)
-
-
-@dataclass(frozen=True)
 class GenerateResult:
-    """Files written: pictures with the concept, the same seeds without it (if asked for), and the sheet of both."""
+    """Files written: pictures with the concept, the same seeds without it (if asked for), and the sheet of all."""
 
     folder: Path
     pictures: tuple[Path, ...]
@@ -70,64 +51,82 @@ class GenerateResult:
 
 
 def generate(request: GenerateRequest, emit: Emit = ignore) -> GenerateResult:
-    """Draw `count` pictures from seeds `seed`, `seed + 1`, …, and write them with their parameters and a sheet.
+    """Draw every prompt × seed × scale × checkpoint, and write the pictures with their parameters and a sheet.
 
-    ConfigError for wrong options, DataError or HubError for an export or a base that cannot be used.
+    ConfigError for wrong options and for names that no file has, DataError or HubError for files that cannot be used.
     """
-    _check(request)
-    _refuse_taken(request)
-    source = find_export(request.source, base=request.base)
-    _notice_missing_words(request, source.manifest, emit)
+    check_request(request)
+    request = _with_a_file_as_lora(request)
+    source = find_export(request.source, base=request.base) if request.source else None
+    grid = Grid(request, steps_of(source, request.checkpoint) if source else (None,))
+    refuse_taken(grid)
+    prompts, embeddings = _write_prompts(request, source, emit)
+    job = _job(grid, source, prompts, embeddings, emit)
+    _check_reading(job)
+    concepts = _concepts(job)
+    without = job.draw_base()
+    pictures: dict[Cell, Image.Image] = {}
+    for concept in concepts:
+        pictures |= job.draw_with(concept)
+    return _write(job, concepts, pictures, without)
+
+
+def _with_a_file_as_lora(request: GenerateRequest) -> GenerateRequest:
+    """A LoRA file in the place of a run is drawn with at full strength."""
+    if request.source is None or not request.source.is_file():
+        return request
+    return replace(request, source=None, lora=(str(request.source), *request.lora))
+
+
+def _write_prompts(
+    request: GenerateRequest, source: ExportSource | None, emit: Emit
+) -> tuple[Prompts, tuple[EmbeddingFile, ...]]:
+    """The prompts written out, and the embeddings they name besides the concept's own."""
+    loras, embeddings = files_of(request, source)
+    vocabulary = vocabulary_of(source.manifest) if source else TokenVocabulary(())
+    writer = PromptWriter(vocabulary, loras, embeddings, emit, request.prompt_syntax, own_tokens(source))
+    writer.read_given(request.embedding)
+    prompts = Prompts(
+        tuple(writer.write(prompt) for prompt in request.prompts), writer.write_negative(request.negative_prompt)
+    )
+    _notice_missing_words(vocabulary, prompts, emit)
+    return prompts, tuple(writer.used.values())
+
+
+def _notice_missing_words(vocabulary: TokenVocabulary, prompts: Prompts, emit: Emit) -> None:
+    missing = [prompt for prompt in prompts.positive if not vocabulary.is_mentioned_in(prompt.written_out)]
+    if vocabulary.abstractions and missing:
+        words = " nor ".join(one.word for one in vocabulary.abstractions)
+        emit(Notice(f"The prompt does not name {words}, so the concept may not show; put {words} where it belongs."))
+
+
+def _job(
+    grid: Grid, source: ExportSource | None, prompts: Prompts, embeddings: tuple[EmbeddingFile, ...], emit: Emit
+) -> DrawingJob:
+    request = grid.request
     pipeline = _open(request, source)
-    reading = request.reading(source.manifest)
-    check_clip_skip(reading.clip_skip, text_reader(pipeline, reading).layers, where="clip_skip")
-    with_concept, without = _draw_both(pipeline, request, source, emit)
-    return _write(_Drawing(request, source, request.size or native_size(pipeline)), with_concept, without)
+    area = math.prod(request.size or native_size(pipeline))
+    return DrawingJob(
+        pipeline,
+        grid,
+        source,
+        prompts,
+        _settings(request, source, pipeline),
+        read_literally if request.prompt_syntax == "plain" else read_weighted,
+        _read_loras(request, source, prompts, layers_per_block=_layers_per_block(pipeline)),
+        embeddings,
+        request.batch_size or (1 if area >= _MANY_PIXELS else 4),
+        emit,
+    )
 
 
-def _check(request: GenerateRequest) -> None:
-    """Refuse values that cannot be drawn with, all in one report."""
-    wrong = [
-        (request.prompt.strip() == "", "the prompt is empty", "prompt", "Say what to draw, such as `a photo of TOK`."),
-        (request.count < 1, f"{request.count} pictures were asked for", "count", "Ask for one or more."),
-        (request.steps < 1, f"{request.steps} sampling steps draw nothing", "steps", "Use 20 to 50."),
-        (
-            request.clip_skip is not None and not 0 <= request.clip_skip <= 30,
-            f"the clip skip {request.clip_skip} is out of bounds",
-            "clip_skip",
-            "Leave it out for the export's own.",
-        ),
-        (request.seed < 0, f"the seed {request.seed} is negative", "seed", "Use 0 or more."),
-        (
-            not (math.isfinite(request.guidance) and request.guidance >= 0),
-            f"the guidance {request.guidance} is not a positive number",
-            "guidance",
-            "Use 3 to 8.",
-        ),
-        (
-            request.scale is not None and not (math.isfinite(request.scale) and abs(request.scale) <= 4),
-            f"the scale {request.scale} is out of bounds",
-            "scale",
-            "Use about 0.5 to 1.2.",
-        ),
-        (
-            request.size is not None and any(side % 8 or not 8 <= side <= 4096 for side in request.size),
-            f"the size {request.size} is not made of multiples of 8 up to 4096",
-            "size",
-            "Use the base's own size, or near it.",
-        ),
-    ]
-    problems = [Problem(what, where, remedy) for is_wrong, what, where, remedy in wrong if is_wrong]
-    if problems:
-        raise ConfigError.of(problems)
-
-
-def _open(request: GenerateRequest, source: ExportSource) -> "StableDiffusionXLPipeline":
+def _open(request: GenerateRequest, source: ExportSource | None) -> "StableDiffusionXLPipeline":
     device = resolve_device(request.device, where="device")
+    model = source.model if source else ModelConfig(base=request.base or "embedded")
     try:
-        return open_pipeline(source.model, device=device, dtype=resolve_precision("auto", device).dtype)
+        return open_pipeline(model, device=device, dtype=resolve_precision("auto", device).dtype)
     except DataError as missing:
-        if request.base is not None:
+        if request.base is not None or source is None:
             raise
         raise DataError(
             f"the base the concept was trained on cannot be opened: {missing.problems[0].what}",
@@ -137,130 +136,126 @@ def _open(request: GenerateRequest, source: ExportSource) -> "StableDiffusionXLP
         ) from missing
 
 
-def _notice_missing_words(request: GenerateRequest, manifest: ExportManifest, emit: Emit) -> None:
-    vocabulary = vocabulary_of(manifest)
-    if vocabulary.abstractions and not vocabulary.is_mentioned_in(request.prompt):
-        words = " nor ".join(manifest.abstractions)
-        emit(Notice(f"The prompt does not name {words}, so the concept may not show; put {words} where it belongs."))
-
-
-def _draw_both(
-    pipeline: "StableDiffusionXLPipeline", request: GenerateRequest, source: ExportSource, emit: Emit
-) -> tuple[list[Image.Image], list[Image.Image]]:
-    """Pictures with the concept and without it. The base draws first, untouched: a scale of 0 would not undo a DoRA."""
-    total = request.count * (2 if request.side_by_side else 1)
-    requests = _draw_requests(request, source.manifest)
-    area = math.prod(request.size or native_size(pipeline))
-    batch_size = 1 if area >= _MANY_PIXELS else 4
-    without = list[Image.Image]()
-    if request.side_by_side:
-        plain = [replace(each, settings=replace(each.settings, scale=1.0)) for each in requests]
-        without = draw(pipeline, plain, batch_size=batch_size, on_picture=lambda done: emit(_work(done, total)))
-    vocabulary = load_concept(pipeline, source.export)
-    expand = vocabulary.expand
-    if request.reading(source.manifest).long_prompts == "cut":
-        _notice_what_is_cut(pipeline, [expand(request.prompt), expand(request.negative_prompt)], emit)
-    written_out = [
-        replace(each, prompt=expand(each.prompt), negative_prompt=expand(each.negative_prompt)) for each in requests
-    ]
-    first = len(without)
-    drawn = draw(pipeline, written_out, batch_size=batch_size, on_picture=lambda done: emit(_work(first + done, total)))
-    return drawn, without
-
-
-def _notice_what_is_cut(pipeline: "StableDiffusionXLPipeline", prompts: Sequence[str], emit: Emit) -> None:
-    for prompt in prompts:
-        long = long_prompt(pipeline.tokenizer, prompt)
-        if long is not None:
-            unread = f'{counted(long.unread, "token")} of the prompt are not read: "{shown(long.unread_text)}"'
-            emit(Notice(f"The last {unread}; --long-prompts chunks reads them."))
-
-
-def _work(done: int, total: int) -> WorkDone:
-    return WorkDone("drawing pictures", done, total)
-
-
-def _draw_requests(request: GenerateRequest, manifest: ExportManifest) -> list[DrawRequest]:
-    settings = DrawSettings(
-        request.steps, request.guidance, _scale(request, manifest), request.size, request.reading(manifest)
+def _settings(
+    request: GenerateRequest, source: ExportSource | None, pipeline: "StableDiffusionXLPipeline"
+) -> DrawSettings:
+    scheduler: Any = pipeline.scheduler
+    usual = default_sampler(scheduler.config)
+    return DrawSettings(
+        request.steps,
+        request.guidance,
+        size=request.size,
+        text=request.reading(source.manifest if source else None),
+        sampler=find_sampler(request.sampler or usual.sampler.name, request.schedule),
     )
-    seeds = range(request.seed, request.seed + request.count)
-    return [DrawRequest(request.prompt, seed, request.negative_prompt, settings) for seed in seeds]
 
 
-def _scale(request: GenerateRequest, manifest: ExportManifest) -> float:
-    return manifest.recommended_scale if request.scale is None else request.scale
+def _read_loras(
+    request: GenerateRequest, source: ExportSource | None, prompts: Prompts, *, layers_per_block: int
+) -> dict[Path, LoraFile]:
+    """Every LoRA that was given or is named in a prompt, but the run's own."""
+    named = dict.fromkeys([*request.lora_files(), *(path for prompt in prompts.positive for path in prompt.loras)])
+    others = [path for path in named if source is None or not is_own_file(source, path)]
+    return {path: read_lora(path, layers_per_block=layers_per_block) for path in others}
 
 
-def _refuse_taken(request: GenerateRequest) -> None:
-    """Refuse, before any work, a folder that already holds pictures of ours."""
-    taken = [name for name in _file_names(request) if request.out is not None and (request.out / name).exists()]
-    if taken:
+def _layers_per_block(pipeline: "StableDiffusionXLPipeline") -> int:
+    """SDXL's kohya names count ResNets."""
+    said: Any = pipeline.unet.config["layers_per_block"]
+    return said if isinstance(said, int) else 2
+
+
+def _check_reading(job: DrawingJob) -> None:
+    """Refuse what the text encoders cannot read, and say what of the prompts they will leave out."""
+    reading = job.settings.text
+    check_clip_skip(reading.clip_skip, text_reader(job.pipeline, reading).layers, where="clip_skip")
+    for prompt in job.prompts.all:
+        literal = job.grid.request.prompt_syntax == "plain"
+        parts = [prompt.written_out] if literal else [plain_text([part]) for part in sections(prompt.written_out)]
+        long = [found for part in parts if (found := long_prompt(job.pipeline.tokenizer, part)) is not None]
+        if reading.long_prompts == "chunks":
+            _refuse_books(sum(one.chunks for one in long) + len(parts) - len(long))
+        for one in long if reading.long_prompts == "cut" else ():
+            unread = f'{counted(one.unread, "token")} of the prompt are not read: "{shown(one.unread_text)}"'
+            job.emit(Notice(f"The last {unread}; --long-prompts chunks reads them."))
+
+
+def _refuse_books(chunks: int) -> None:
+    if chunks > MOST_CHUNKS:
         raise ConfigError(
-            f"{request.out} already holds {taken[0]}", where="out", remedy="Choose another folder for the pictures."
-        )
+            f"the prompt makes {chunks} chunks of 75 tokens, and {MOST_CHUNKS} are the most", where="prompt",
+            remedy="Say it in fewer words.",
+        )  # fmt: skip
 
 
-def _output_folder(request: GenerateRequest, source: ExportSource) -> Path:
-    """The folder that was named, else a new numbered one such as `generated/0003-a-photo-of-tok`."""
-    home = source.run.generated if source.run else Path("generated")
-    folder = request.out or home / _numbered_name(home, request.prompt)
-    with naming_write_failures(folder):
-        folder.mkdir(parents=True, exist_ok=request.out is not None)
-    return folder
+def _concepts(job: DrawingJob) -> list[OwnConcept | None]:
+    """The run's own concept at each checkpoint; one None without a run."""
+    if job.source is None:
+        return [None]
+    exported = exported_concept(job.source, layers_per_block=_layers_per_block(job.pipeline))
+    run = job.source.run
+    return [
+        exported if step is None or run is None else checkpoint_concept(run, step, exported.rows.tokens)
+        for step in job.grid.checkpoints
+    ]
 
 
-def _numbered_name(home: Path, prompt: str) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:40].rstrip("-")
-    names = [entry.name for entry in home.iterdir()] if home.is_dir() else []
-    taken = [int(name[:4]) for name in names if re.match(r"[0-9]{4}", name)]
-    return "-".join(filter(None, (f"{max(taken, default=0) + 1:04d}", words)))
+def _write(
+    job: DrawingJob,
+    concepts: Iterable[OwnConcept | None],
+    pictures: Mapping[Cell, Image.Image],
+    without: Mapping[Cell, Image.Image],
+) -> GenerateResult:
+    folder = output_folder(job.grid.request, job.source.run if job.source else None)
+    by_step = {concept.step if concept else None: concept for concept in concepts}
+    said = {cell: _said(job, by_step[cell.checkpoint], cell) for cell in pictures}
+    names = {cell: folder / job.grid.name(cell) for cell in pictures}
+    base_names = {cell: folder / job.grid.base_name(cell) for cell in without}
+    for cell, picture in pictures.items():
+        save_png(picture, names[cell], _parameters(job, cell, said[cell]))
+    for cell, picture in without.items():
+        save_png(picture, base_names[cell], _parameters(job, cell, {}))
+    first = next(iter(pictures))
+    drawn = Drawn(pictures, without, _concept_words(job), lambda cell: _scale_shown(job, cell))
+    save_png(sheet(job.grid, drawn), folder / "sheet.png", _parameters(job, first, said[first]))
+    return GenerateResult(folder, tuple(names.values()), tuple(base_names.values()), folder / "sheet.png")
 
 
-def _file_names(request: GenerateRequest) -> list[str]:
-    seeds = range(request.seed, request.seed + request.count)
-    without = [_name_without(seed) for seed in seeds] if request.side_by_side else []
-    return [*[_name_with(seed) for seed in seeds], *without, "sheet.png"]
+def _said(job: DrawingJob, concept: OwnConcept | None, cell: Cell) -> dict[str, str]:
+    """What a picture's parameters say of its LoRAs and embeddings."""
+    own = job.own_strength(cell)
+    loras = [(concept.lora.name, concept.lora.short_hash)] if concept and concept.lora else []
+    loras += [(job.loras[path].name, job.loras[path].short_hash) for path in job.strengths(cell)]
+    written = [job.prompts.positive[cell.prompt].written_out, job.prompts.negative.written_out]
+    embeddings = [
+        (file.name, file.short_hash) for file in job.embeddings if any(file.rows.tokens[0] in text for text in written)
+    ]
+    embeddings += concept.embeddings if concept else ()
+    more = {
+        "Lora scale": "" if own is None else f"{own.denoiser:g}",
+        "Lora step": "" if concept is None or concept.step is None else str(concept.step),
+        "Lora hashes": hashes(loras),
+        "TI hashes": hashes(embeddings),
+    }
+    return {name: value for name, value in more.items() if value}
 
 
-def _name_with(seed: int) -> str:
-    return f"seed-{seed}.png"
-
-
-def _name_without(seed: int) -> str:
-    return f"seed-{seed}-without.png"
-
-
-@dataclass(frozen=True)
-class _Drawing:
-    """All that the written files tell of how they were drawn."""
-
-    request: GenerateRequest
-    source: ExportSource
-    size: Size
-
-
-def _write(drawing: _Drawing, drawn: Sequence[Image.Image], without: Sequence[Image.Image]) -> GenerateResult:
-    request, manifest = drawing.request, drawing.source.manifest
-    requests = _draw_requests(request, manifest)
-    scale = _scale(request, manifest)
-    folder = _output_folder(request, drawing.source)
-    pictures, plain = list[Path](), list[Path]()
-    for picture, each in zip(drawn, requests, strict=True):
-        pictures.append(folder / _name_with(each.seed))
-        save_png(picture, pictures[-1], _parameters(drawing, each, {"Lora scale": f"{scale:g}"}))
-    for picture, each in zip(without, requests, strict=False):
-        plain.append(folder / _name_without(each.seed))
-        save_png(picture, plain[-1], _parameters(drawing, each, {}))
-    words = " and ".join(manifest.abstractions) or "the concept"
-    rows = [SheetRow(f"with {words}, scale {scale:g}", drawn), *([SheetRow("without", without)] if without else [])]
-    labels = [f"seed {each.seed}" for each in requests]
-    sheet = contact_sheet(rows, title=request.prompt, column_labels=labels)
-    save_png(sheet, folder / "sheet.png", _parameters(drawing, requests[0], {"Lora scale": f"{scale:g}"}))
-    return GenerateResult(folder, tuple(pictures), tuple(plain), folder / "sheet.png")
-
-
-def _parameters(drawing: _Drawing, each: DrawRequest, more: dict[str, str]) -> PictureParameters:
+def _parameters(job: DrawingJob, cell: Cell, more: Mapping[str, str]) -> PictureParameters:
     """The prompt is the one that was typed: other programs know the word, not our new tokens."""
-    base = Path(drawing.source.model.base).name
-    return PictureParameters(drawing.request.prompt, each, drawing.size, base, more)
+    typed = job.prompts.positive[cell.prompt].typed
+    request = DrawRequest(typed, cell.seed, job.prompts.negative.typed, job.settings)
+    base = job.source.model.base if job.source else job.grid.request.base or "embedded"
+    size = job.grid.request.size or native_size(job.pipeline)
+    return PictureParameters(typed, request, size, Path(base).name, more)
+
+
+def _concept_words(job: DrawingJob) -> str:
+    """What the sheet calls what was added to the base."""
+    abstractions = list(job.source.manifest.abstractions) if job.source else []
+    names = [file.name for file in (*job.loras.values(), *job.embeddings)]
+    return " and ".join([*abstractions, *(shown(name, limit=40) for name in names)]) or "the concept"
+
+
+def _scale_shown(job: DrawingJob, cell: Cell) -> float:
+    own = job.own_strength(cell)
+    return own.denoiser if own is not None else 1.0 if cell.scale is None else cell.scale

@@ -70,10 +70,38 @@ def test_generate_asks_for_what_was_said_and_names_the_pictures(ask: Ask, drawn:
     assert answer.data.splitlines() == [str(Path("out/seed-0.png")), str(Path("out/seed-1.png"))]
     (request,) = drawn
     assert request.said == {
-        "source": Path("wolf"), "prompt": "a TOK", "negative_prompt": "", "count": 2, "seed": 3, "scale": 0.8,
-        "steps": 25, "guidance": 5.0, "size": Size(height=64, width=96), "side_by_side": False,
-        "out": Path("pictures"), "base": None, "device": "cpu", "clip_skip": None, "long_prompts": None,
+        "source": Path("wolf"), "prompt": "a TOK", "negative_prompt": "", "more_prompts": (), "count": 2, "seed": (3,),
+        "scale": 0.8, "checkpoint": (), "steps": 25, "guidance": 5.0, "sampler": None, "schedule": None,
+        "size": Size(height=64, width=96), "side_by_side": False, "out": Path("pictures"), "base": None,
+        "device": "cpu", "batch_size": None, "clip_skip": None, "long_prompts": None, "prompt_syntax": "a1111",
+        "lora": (), "embedding": (), "lora_folder": (), "embedding_folder": (), "program": None,
     }  # fmt: skip
+
+
+def test_generate_takes_lists_and_no_run(ask: Ask, drawn: list[FakeRequest]) -> None:
+    answer = ask("generate", "a TOK", "--seed=1,2,3", "--scale=0.5, 1", "--checkpoint=100,final", "--prompt=another",
+                 "--lora=a.safetensors", "--lora=b.safetensors:0.5", "--sampler=dpmpp_2m",
+                 "--schedule=karras")  # fmt: skip
+    assert answer.code == 0
+    said = drawn[0].said
+    assert (said["source"], said["prompt"], said["more_prompts"]) == (None, "a TOK", ("another",))
+    assert (said["seed"], said["scale"], said["checkpoint"]) == ((1, 2, 3), (0.5, 1.0), ("100", "final"))
+    assert said["lora"] == ("a.safetensors", "b.safetensors:0.5")
+    assert (said["sampler"], said["schedule"]) == ("dpmpp_2m", "karras")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["wolf", "a", "TOK"], "Put the prompt in quotes"),
+        (["."], "there is no prompt"),
+        (["x", "--seed=a"], "'a' is not"),
+    ],
+)
+def test_what_is_no_prompt_is_refused(ask: Ask, drawn: list[FakeRequest], words: list[str], complaint: str) -> None:
+    answer = ask("generate", *words)
+    assert (answer.code, drawn) == (2, [])
+    assert complaint in " ".join(answer.talk.split())
 
 
 @pytest.mark.parametrize("size", ["big", "64", "0x64", "64x"])
