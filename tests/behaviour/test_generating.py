@@ -60,7 +60,7 @@ def test_each_picture_carries_what_it_was_drawn_with(finished_run: RunFolder, tm
     result = generate(request)
     text = Image.open(result.pictures[0]).info["parameters"]
     assert text.startswith("a photo of TOK\nNegative prompt: blurry\nSteps: 2, Sampler: Euler, CFG scale: 5, Seed: 5,")
-    assert "Size: 64x64, Model: tiny-base, Lora scale: 0.8" in text
+    assert "Size: 64x64, Model: tiny-base, RNG: CPU, Lora scale: 0.8" in text
     assert "Lora scale" not in Image.open(result.without[0]).info["parameters"]
     assert str(tmp_path) not in text
 

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from lorasmith.errors import ConfigError, DataError
 from lorasmith.events import Event, Notice
-from lorasmith.export.kohya_format import kohya_tensors
 from lorasmith.export.read import adapters_in, open_weights
-from lorasmith.export.weights import AdapterWeights, PartAdapter
+from lorasmith.formats.embeddings_format import bundled_tensors
+from lorasmith.formats.kohya_format import kohya_tensors
+from lorasmith.formats.weights import AdapterWeights, PartAdapter
 from lorasmith.runs.generate import GenerateRequest, GenerateResult, generate
 from lorasmith.testing import tiny_pipeline
 from lorasmith.testing.random_export import random_export
@@ -109,6 +110,16 @@ def test_names_in_the_prompt_draw_what_the_export_draws(shelf: Shelf, drawn: Dra
     assert differ(own, drawn("a photo of <lora:y2k:1>", program=shelf.webui)) > 1
 
 
+def test_embeddings_bundled_in_a_lora_are_named_once_it_is(shelf: Shelf, drawn: Draw, tmp_path: Path) -> None:
+    rows = load_file(shelf.embedding)
+    lora = load_file(shelf.webui / "models/Lora/y2k.safetensors")
+    save_file({**lora, **bundled_tensors("inner", rows["clip_l"], rows["clip_g"])}, tmp_path / "both.safetensors")
+    apart = drawn("a y2k_emb dog <lora:y2k:1>", program=shelf.webui)
+    assert differ(apart, drawn("a inner dog <lora:both:1>", lora_folder=(tmp_path,))) <= 1
+    assert differ(apart, drawn("a inner dog ", lora=(str(tmp_path / "both.safetensors"),))) <= 1
+    assert differ(apart, drawn("a outer dog <lora:both:1>", lora_folder=(tmp_path,))) > 1
+
+
 def test_several_loras_act_each_at_its_own_strength(shelf: Shelf, drawn: Draw) -> None:
     tags = ["", "<lora:y2k:1>", "<lora:Ink.v2:0.5>", "<lora:y2k:1><lora:styles/Ink.v2:0.5>", "<lora:y2k:0>"]
     tags += ["<lora:Ink.v2:0.5><lora:y2k:1>", "<lora:y2k:1><lora:Ink.v2:0>"]
@@ -164,7 +175,7 @@ def test_the_parameters_name_loras_and_embeddings_with_the_hashes_a1111_shows(sh
     settings.pop("Version")
     assert settings == {
         "Steps": "2", "Sampler": "DPM++ 2M", "Schedule type": "Karras", "CFG scale": "5", "Seed": "5", "Size": "64x64",
-        "Model": "tiny-base",
+        "Model": "tiny-base", "RNG": "CPU",
     }  # fmt: skip
 
 
@@ -214,7 +225,7 @@ def test_files_that_are_not_to_be_opened_are_refused_by_name_and_passed_over_as_
     generate(request, events.append)
     assert any("bad is read as a word" in event.text for event in events if isinstance(event, Notice))
     save_file({"unet.down_blocks.9.lora_A.weight": torch.ones(1, 4)}, tmp_path / "broken.safetensors")
-    with pytest.raises(DataError, match=r"one half of an adapter"):
+    with pytest.raises(DataError, match=r"neither a LoRA nor"):
         drawn("a dog", lora=(str(tmp_path / "broken.safetensors"),))
 
 

@@ -26,8 +26,14 @@ from lorasmith.testing import pictures
 from lorasmith.testing.fake_hub import FakeHub
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "README.zh.md",
+    ROOT / "ARCHITECTURE.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+GUIDES = [page for page in PAGES if page.name not in ("CHANGELOG.md", "README.zh.md")]
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 # Minutes become seconds; everything else is run as it stands.
@@ -144,6 +150,8 @@ def prepare_run_for(arguments: list[str]) -> None:
     match arguments:
         case ["train", "--resume", run]:
             stop.ask()
+        case ["generate", _, option, *_] if option.startswith("--"):
+            return  # no run is named
         case ["generate" | "verify" | "push" | "evaluate" | "best", run, *_]:
             pass
         case _:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
-from lorasmith.export.embeddings_format import FIRST, SECOND
 from lorasmith.export.read import WeightsFile, adapters_in, open_weights
 from lorasmith.export_manifest import sha256_of
+from lorasmith.formats.embeddings_format import BUNDLE, embeddings_in
 from lorasmith.inference.additions import Changes, NewRows
+from lorasmith.models.safetensors_header import read_header
 
 _SHORT = 12
 """Digits of a hash that A1111 writes into pictures."""
@@ -42,16 +43,31 @@ def read_lora(path: Path, *, layers_per_block: int) -> LoraFile:
     return LoraFile(path.stem, _lora_hash(file), changes)
 
 
-def read_embedding(path: Path, *, first_token: int) -> EmbeddingFile:
-    """Read an embeddings file; its rows become the tokens `<s0>`, `<s1>`, … from `first_token` on."""
-    tensors = open_weights(path).tensors
-    if FIRST not in tensors or SECOND not in tensors:
+def read_embeddings(path: Path, *, first_token: int) -> tuple[EmbeddingFile, ...]:
+    """Read every embedding in a file: one, or those bundled in a LoRA for A1111, which have names of their own.
+
+    Their rows become the tokens `<s0>`, `<s1>`, … from `first_token` on.
+    """
+    found = embeddings_in(open_weights(path).tensors)
+    if not found:
         raise DataError(f"{shown(path)} is no embeddings file of SDXL", remedy="Name LoRAs with --lora.")
-    first, second = (tensors[name].float() for name in (FIRST, SECOND))
-    if first.ndim != 2 or second.ndim != 2 or len(first) != len(second) or not len(first):
-        raise DataError(f"the rows in {shown(path)} do not go together: {tuple(first.shape)} and {tuple(second.shape)}")
-    tokens = tuple(f"<s{first_token + row}>" for row in range(len(first)))
-    return EmbeddingFile(path.stem, sha256_of(path)[:_SHORT], NewRows(tokens, first, second))
+    short_hash = sha256_of(path)[:_SHORT]
+    read = list[EmbeddingFile]()
+    for one in found:
+        tokens = tuple(f"<s{first_token + row}>" for row in range(len(one.first)))
+        read.append(
+            EmbeddingFile(one.name or path.stem, short_hash, NewRows(tokens, one.first.float(), one.second.float()))
+        )
+        first_token += len(tokens)
+    return tuple(read)
+
+
+def has_bundle(path: Path) -> bool:
+    """Whether a LoRA file brings embeddings along, by its header alone; no for what is no such file."""
+    try:
+        return any(name.startswith(BUNDLE) for name in read_header(path, where=shown(path)).tensors)
+    except (DataError, OSError):
+        return False
 
 
 def _lora_hash(file: WeightsFile) -> str:

@@ -22,7 +22,7 @@ from lorasmith.inference.weighted_prompts import read_weighted
 from lorasmith.models.long_prompts import MOST_CHUNKS, long_prompt
 from lorasmith.models.sdxl.text import check_clip_skip
 from lorasmith.runs.addition_files import EmbeddingFile, LoraFile, read_lora
-from lorasmith.runs.drawing_job import DrawingJob, Prompts
+from lorasmith.runs.drawing import Drawing, Prompts
 from lorasmith.runs.drawn_prompts import PromptWriter, files_of, own_tokens
 from lorasmith.runs.export_source import ExportSource, find_export
 from lorasmith.runs.generate_request import GenerateRequest, check_request
@@ -61,14 +61,14 @@ def generate(request: GenerateRequest, emit: Emit = ignore) -> GenerateResult:
     grid = Grid(request, steps_of(source, request.checkpoint) if source else (None,))
     refuse_taken(grid)
     prompts, embeddings = _write_prompts(request, source, emit)
-    job = _job(grid, source, prompts, embeddings, emit)
-    _check_reading(job)
-    concepts = _concepts(job)
-    without = job.draw_base()
+    drawing = _drawing(grid, source, prompts, embeddings, emit)
+    _check_reading(drawing)
+    concepts = _concepts(drawing)
+    without = drawing.draw_base()
     pictures: dict[Cell, Image.Image] = {}
     for concept in concepts:
-        pictures |= job.draw_with(concept)
-    return _write(job, concepts, pictures, without)
+        pictures |= drawing.draw_with(concept)
+    return _write(drawing, concepts, pictures, without)
 
 
 def _with_a_file_as_lora(request: GenerateRequest) -> GenerateRequest:
@@ -86,11 +86,13 @@ def _write_prompts(
     vocabulary = vocabulary_of(source.manifest) if source else TokenVocabulary(())
     writer = PromptWriter(vocabulary, loras, embeddings, emit, request.prompt_syntax, own_tokens(source))
     writer.read_given(request.embedding)
+    for path in request.lora_files():
+        writer.read_bundle(path)
     prompts = Prompts(
         tuple(writer.write(prompt) for prompt in request.prompts), writer.write_negative(request.negative_prompt)
     )
     _notice_missing_words(vocabulary, prompts, emit)
-    return prompts, tuple(writer.used.values())
+    return prompts, writer.used
 
 
 def _notice_missing_words(vocabulary: TokenVocabulary, prompts: Prompts, emit: Emit) -> None:
@@ -100,13 +102,13 @@ def _notice_missing_words(vocabulary: TokenVocabulary, prompts: Prompts, emit: E
         emit(Notice(f"The prompt does not name {words}, so the concept may not show; put {words} where it belongs."))
 
 
-def _job(
+def _drawing(
     grid: Grid, source: ExportSource | None, prompts: Prompts, embeddings: tuple[EmbeddingFile, ...], emit: Emit
-) -> DrawingJob:
+) -> Drawing:
     request = grid.request
     pipeline = _open(request, source)
     area = math.prod(request.size or native_size(pipeline))
-    return DrawingJob(
+    return Drawing(
         pipeline,
         grid,
         source,
@@ -122,9 +124,9 @@ def _job(
 
 def _open(request: GenerateRequest, source: ExportSource | None) -> "StableDiffusionXLPipeline":
     device = resolve_device(request.device, where="device")
-    model = source.model if source else ModelConfig(base=request.base or "embedded")
+    base = source.model if source else ModelConfig(base=request.base or "embedded")
     try:
-        return open_pipeline(model, device=device, dtype=resolve_precision("auto", device).dtype)
+        return open_pipeline(base, device=device, dtype=resolve_precision("auto", device).dtype)
     except DataError as missing:
         if request.base is not None or source is None:
             raise
@@ -165,19 +167,19 @@ def _layers_per_block(pipeline: "StableDiffusionXLPipeline") -> int:
     return said if isinstance(said, int) else 2
 
 
-def _check_reading(job: DrawingJob) -> None:
+def _check_reading(drawing: Drawing) -> None:
     """Refuse what the text encoders cannot read, and say what of the prompts they will leave out."""
-    reading = job.settings.text
-    check_clip_skip(reading.clip_skip, text_reader(job.pipeline, reading).layers, where="clip_skip")
-    for prompt in job.prompts.all:
-        literal = job.grid.request.prompt_syntax == "plain"
+    reading = drawing.settings.text
+    check_clip_skip(reading.clip_skip, text_reader(drawing.pipeline, reading).layers, where="clip_skip")
+    for prompt in drawing.prompts.all:
+        literal = drawing.grid.request.prompt_syntax == "plain"
         parts = [prompt.written_out] if literal else [plain_text([part]) for part in sections(prompt.written_out)]
-        long = [found for part in parts if (found := long_prompt(job.pipeline.tokenizer, part)) is not None]
+        long = [found for part in parts if (found := long_prompt(drawing.pipeline.tokenizer, part)) is not None]
         if reading.long_prompts == "chunks":
             _refuse_books(sum(one.chunks for one in long) + len(parts) - len(long))
         for one in long if reading.long_prompts == "cut" else ():
             unread = f'{counted(one.unread, "token")} of the prompt are not read: "{shown(one.unread_text)}"'
-            job.emit(Notice(f"The last {unread}; --long-prompts chunks reads them."))
+            drawing.emit(Notice(f"The last {unread}; --long-prompts chunks reads them."))
 
 
 def _refuse_books(chunks: int) -> None:
@@ -188,50 +190,53 @@ def _refuse_books(chunks: int) -> None:
         )  # fmt: skip
 
 
-def _concepts(job: DrawingJob) -> list[OwnConcept | None]:
+def _concepts(drawing: Drawing) -> list[OwnConcept | None]:
     """The run's own concept at each checkpoint; one None without a run."""
-    if job.source is None:
+    if drawing.source is None:
         return [None]
-    exported = exported_concept(job.source, layers_per_block=_layers_per_block(job.pipeline))
-    run = job.source.run
+    exported = exported_concept(drawing.source, layers_per_block=_layers_per_block(drawing.pipeline))
+    run = drawing.source.run
     return [
         exported if step is None or run is None else checkpoint_concept(run, step, exported.rows.tokens)
-        for step in job.grid.checkpoints
+        for step in drawing.grid.checkpoints
     ]
 
 
 def _write(
-    job: DrawingJob,
+    drawing: Drawing,
     concepts: Iterable[OwnConcept | None],
     pictures: Mapping[Cell, Image.Image],
     without: Mapping[Cell, Image.Image],
 ) -> GenerateResult:
-    folder = output_folder(job.grid.request, job.source.run if job.source else None)
+    folder = output_folder(drawing.grid.request, drawing.source.run if drawing.source else None)
     by_step = {concept.step if concept else None: concept for concept in concepts}
-    said = {cell: _said(job, by_step[cell.checkpoint], cell) for cell in pictures}
-    names = {cell: folder / job.grid.name(cell) for cell in pictures}
-    base_names = {cell: folder / job.grid.base_name(cell) for cell in without}
+    said = {cell: _said(drawing, by_step[cell.checkpoint], cell) for cell in pictures}
+    names = {cell: folder / drawing.grid.name(cell) for cell in pictures}
+    base_names = {cell: folder / drawing.grid.base_name(cell) for cell in without}
     for cell, picture in pictures.items():
-        save_png(picture, names[cell], _parameters(job, cell, said[cell]))
+        save_png(picture, names[cell], _parameters(drawing, cell, said[cell]))
     for cell, picture in without.items():
-        save_png(picture, base_names[cell], _parameters(job, cell, {}))
+        save_png(picture, base_names[cell], _parameters(drawing, cell, {"RNG": "CPU"}))
     first = next(iter(pictures))
-    drawn = Drawn(pictures, without, _concept_words(job), lambda cell: _scale_shown(job, cell))
-    save_png(sheet(job.grid, drawn), folder / "sheet.png", _parameters(job, first, said[first]))
+    drawn = Drawn(pictures, without, _concept_words(drawing), lambda cell: _scale_shown(drawing, cell))
+    save_png(sheet(drawing.grid, drawn), folder / "sheet.png", _parameters(drawing, first, said[first]))
     return GenerateResult(folder, tuple(names.values()), tuple(base_names.values()), folder / "sheet.png")
 
 
-def _said(job: DrawingJob, concept: OwnConcept | None, cell: Cell) -> dict[str, str]:
+def _said(drawing: Drawing, concept: OwnConcept | None, cell: Cell) -> dict[str, str]:
     """What a picture's parameters say of its LoRAs and embeddings."""
-    own = job.own_strength(cell)
+    own = drawing.own_strength(cell)
     loras = [(concept.lora.name, concept.lora.short_hash)] if concept and concept.lora else []
-    loras += [(job.loras[path].name, job.loras[path].short_hash) for path in job.strengths(cell)]
-    written = [job.prompts.positive[cell.prompt].written_out, job.prompts.negative.written_out]
+    loras += [(drawing.loras[path].name, drawing.loras[path].short_hash) for path in drawing.strengths(cell)]
+    written = [drawing.prompts.positive[cell.prompt].written_out, drawing.prompts.negative.written_out]
     embeddings = [
-        (file.name, file.short_hash) for file in job.embeddings if any(file.rows.tokens[0] in text for text in written)
+        (file.name, file.short_hash)
+        for file in drawing.embeddings
+        if any(file.rows.tokens[0] in text for text in written)
     ]
     embeddings += concept.embeddings if concept else ()
     more = {
+        "RNG": "CPU",
         "Lora scale": "" if own is None else f"{own.denoiser:g}",
         "Lora step": "" if concept is None or concept.step is None else str(concept.step),
         "Lora hashes": hashes(loras),
@@ -240,22 +245,22 @@ def _said(job: DrawingJob, concept: OwnConcept | None, cell: Cell) -> dict[str, 
     return {name: value for name, value in more.items() if value}
 
 
-def _parameters(job: DrawingJob, cell: Cell, more: Mapping[str, str]) -> PictureParameters:
+def _parameters(drawing: Drawing, cell: Cell, more: Mapping[str, str]) -> PictureParameters:
     """The prompt is the one that was typed: other programs know the word, not our new tokens."""
-    typed = job.prompts.positive[cell.prompt].typed
-    request = DrawRequest(typed, cell.seed, job.prompts.negative.typed, job.settings)
-    base = job.source.model.base if job.source else job.grid.request.base or "embedded"
-    size = job.grid.request.size or native_size(job.pipeline)
+    typed = drawing.prompts.positive[cell.prompt].typed
+    request = DrawRequest(typed, cell.seed, drawing.prompts.negative.typed, drawing.settings)
+    base = drawing.source.model.base if drawing.source else drawing.grid.request.base or "embedded"
+    size = drawing.grid.request.size or native_size(drawing.pipeline)
     return PictureParameters(typed, request, size, Path(base).name, more)
 
 
-def _concept_words(job: DrawingJob) -> str:
+def _concept_words(drawing: Drawing) -> str:
     """What the sheet calls what was added to the base."""
-    abstractions = list(job.source.manifest.abstractions) if job.source else []
-    names = [file.name for file in (*job.loras.values(), *job.embeddings)]
+    abstractions = list(drawing.source.manifest.abstractions) if drawing.source else []
+    names = [file.name for file in (*drawing.loras.values(), *drawing.embeddings)]
     return " and ".join([*abstractions, *(shown(name, limit=40) for name in names)]) or "the concept"
 
 
-def _scale_shown(job: DrawingJob, cell: Cell) -> float:
-    own = job.own_strength(cell)
+def _scale_shown(drawing: Drawing, cell: Cell) -> float:
+    own = drawing.own_strength(cell)
     return own.denoiser if own is not None else 1.0 if cell.scale is None else cell.scale

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lorasmith.config.train import TrainConfig
 from lorasmith.errors import ConfigError, DataError
-from lorasmith.export.weights import ModuleAdapter
+from lorasmith.formats.weights import ModuleAdapter
 from lorasmith.inference.additions import Changes, NewRows
 from lorasmith.run_folder import RunFolder
-from lorasmith.runs.addition_files import LoraFile, read_embedding, read_lora
+from lorasmith.runs.addition_files import LoraFile, read_embeddings, read_lora
 from lorasmith.runs.export_source import ExportSource
 from lorasmith.runs.stored_config import read_config
 from lorasmith.training.assemble import adapter_shape
@@ -39,7 +39,7 @@ def exported_concept(source: ExportSource, *, layers_per_block: int) -> OwnConce
     tokens, first, second = list[str](), list[Tensor](), list[Tensor]()
     hashes = list[tuple[str, str]]()
     for word, concept in manifest.abstractions.items():
-        file = read_embedding(source.export / concept.file, first_token=0)
+        file = read_embeddings(source.export / concept.file, first_token=0)[0]
         rows = file.rows
         hashes.append((file.name, file.short_hash))
         if len(rows.tokens) != len(concept.tokens):

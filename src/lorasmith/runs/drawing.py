@@ -41,7 +41,7 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class DrawingJob:
+class Drawing:
     """Everything that the pictures of one call share."""
 
     pipeline: "StableDiffusionXLPipeline"

@@ -27,7 +27,7 @@ _OPTIONS: Final[Mapping[FileKind, str]] = {"LoRA": "--lora-folder", "embedding":
 
 
 @dataclass(frozen=True)
-class ModelFiles:
+class NamedFiles:
     """The files of one kind that can be named: those given themselves, then those in folders and below."""
 
     kind: FileKind
@@ -37,7 +37,7 @@ class ModelFiles:
     @classmethod
     def of(
         cls, kind: FileKind, *, given: Iterable[Path] = (), folders: Iterable[Path] = (), program: Path | None = None
-    ) -> "ModelFiles":
+    ) -> "NamedFiles":
         """Files, folders, and a program's own folders. ConfigError for a folder that is not there or holds neither."""
         places = [*folders, *(_of_program(kind, program) if program else [])]
         for place in places:
