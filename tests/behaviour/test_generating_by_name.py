@@ -1,3 +1,5 @@
+# pyright: reportUnknownVariableType=false
+# safetensors' functions are only partly typed.
 """Prompts that name LoRAs and embeddings in folders as A1111 and ComfyUI have them: what is drawn, what is said."""
 
 import hashlib

@@ -92,11 +92,11 @@ def test_a_long_weighted_prompt_is_cut_or_read_in_chunks_as_a_plain_one(pipeline
 
 
 def test_a_half_precision_encoder_gives_half_precision(pipeline: Any) -> None:
-    read = reader(pipeline)
-    for encoder in read.encoders:
+    encoders: list[Any] = [pipeline.text_encoder, pipeline.text_encoder_2]
+    for encoder in encoders:
         encoder.to(torch.bfloat16)
     try:
-        assert read_weighted(read, "a (red:1.2) dog").hidden.dtype == torch.bfloat16
+        assert read_weighted(reader(pipeline), "a (red:1.2) dog").hidden.dtype == torch.bfloat16
     finally:
-        for encoder in read.encoders:
+        for encoder in encoders:
             encoder.to(torch.float32)
