@@ -21,13 +21,16 @@ def add_to(app: typer.Typer) -> None:
 def verify(
     source: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, an export folder or one file.")],
 ) -> None:
-    """Read exported files back and say what they hold."""
+    """Read exported files back and say what they hold; of one file, also what each program makes of it."""
     # Lazy, because torch takes seconds and --help must not wait for it.
     from lorasmith.export.verify import inspect_file
 
     reports = [inspect_file(path) for path in _files(source)]
     for report in reports:
         give(_line(report))
+    if source.is_file():
+        for line in _program_lines(source):
+            give(line)
     problems = [Problem(problem, str(report.path), _REMEDY) for report in reports for problem in report.problems]
     if problems:
         raise DataError.of(problems)
@@ -47,6 +50,17 @@ def _files(source: Path) -> tuple[Path, ...]:
     folder = source if is_export_folder(source) else source / "export"
     read_manifest(folder)
     return tuple(sorted(folder.glob("*.safetensors")))
+
+
+def _program_lines(path: Path) -> Iterator[str]:
+    """A line for each program, and the reasons of those that read it otherwise or not."""
+    from lorasmith.formats.opening import open_weights
+    from lorasmith.formats.readings import readings
+
+    said = {"whole": "reads it whole", "different": "reads it with a difference", "not": "does not read it"}
+    for reading in readings(open_weights(path)):
+        reasons = "; ".join(reading.reasons)
+        yield f"  {reading.program:<9} {said[reading.verdict]}{f': {reasons}' if reasons else ''}"
 
 
 def _line(report: "FileReport") -> str:

@@ -5,7 +5,7 @@ equation 5). Which of the two, and by whose norms, is where programs differ.
 """
 
 # torch.linalg is only partly typed.
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from typing import Literal, assert_never
 
@@ -64,7 +64,8 @@ def _norms(weight: Tensor, axis: MagnitudeAxis) -> Tensor:
     over = tuple(range(weight.ndim))
     kept = 0 if axis == "output" else 1
     across = tuple(dimension for dimension in over if dimension != kept)
-    return torch.linalg.vector_norm(weight, dim=across, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=across, keepdim=True)
+    return norms.clamp_min(torch.finfo(weight.dtype).tiny)
 
 
 def _spread(magnitude: Tensor, weight: Tensor, axis: MagnitudeAxis) -> Tensor:

@@ -310,15 +310,19 @@ def _compared(
     if not _same_rows(embeddings_in(found_file.tensors), embeddings):
         raise DataError(f"{shown(request.out)} would not hold the embeddings of its source.")
     found = {} if request.to == "embeddings" else adapters_in(found_file)
-    wanted = {} if request.to == "embeddings" else {
+    wanted: dict[Part, dict[str, ModuleAdapter]] = {} if request.to == "embeddings" else {
         part: {path: module.scaled(adapter.scale) for path, module in adapter.modules.items()}
         for part, adapter in weights.parts.items()
     }  # fmt: skip
     if {part: set(modules) for part, modules in found.items()} != {part: set(one) for part, one in wanted.items()}:
         raise DataError(f"{shown(request.out)} would not hold the layers of its source.")
     allowed = max(1e-6, 2 * torch.finfo(_DTYPES[request.dtype]).eps)
-    pairs = ((part, path, module) for part, modules in wanted.items() for path, module in modules.items())
-    return max((_apart(f"{part}.{path}", (one, found[part][path]), allowed) for part, path, one in pairs), default=0.0)
+    shares = [
+        _apart(f"{part}.{path}", (module, found[part][path]), allowed)
+        for part, modules in wanted.items()
+        for path, module in modules.items()
+    ]
+    return max(shares, default=0.0)
 
 
 def _same_rows(found: Sequence[FoundEmbedding], wanted: Sequence[FoundEmbedding]) -> bool:

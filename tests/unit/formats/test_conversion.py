@@ -1,7 +1,7 @@
 """A converted file makes the same change as its source, in every spelling, or is not written."""
 
 # safetensors is only partly typed.
-# pyright: reportUnknownVariableType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 
 import io
 import json

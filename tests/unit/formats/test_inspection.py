@@ -1,7 +1,7 @@
 """What `inspect` says of a file is what is in it."""
 
 # safetensors is only partly typed.
-# pyright: reportUnknownVariableType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 
 import json
 from pathlib import Path
