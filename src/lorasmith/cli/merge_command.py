@@ -37,7 +37,7 @@ def merge(
     protect: Annotated[int | None, typer.Option(help="Which one null-space protects; without it the last.")] = None,
     steps: Annotated[int, typer.Option(help="Steps that zip's mergers train.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="Their learning rate.")] = 0.01,
-    similarity_weight: Annotated[float, typer.Option(help="How much zip wants mergers apart: the paper's λ.")] = 0.01,
+    similarity_weight: Annotated[float, typer.Option(help="The paper's λ: how much zip wants mergers apart.")] = 0.0,
     batch_size: Annotated[int, typer.Option(help="Pictures of each adapter in a step of zip.")] = 4,
     instance_images: Annotated[
         list[Path] | None, typer.Option(help="For zip: each file's pictures with captions, in order.")

@@ -25,12 +25,13 @@ class ZipSettings:
     """How mergers train.
 
     The reference's learning rate (5e-5, mkshing/ziplora-pytorch) moves them by 0.005 in its 100 steps, which is plain
-    addition; at 1e-2 they reach what they are drawn to. `similarity_weight` is the paper's λ.
+    addition; at 1e-2 they reach what they are drawn to. `similarity_weight` is the paper's λ, 0.01 there: at a rate at
+    which mergers move it makes both adapters weak (docs/merging.md has the numbers), so it is 0 unless asked for.
     """
 
     steps: int = 100
     learning_rate: float = 1e-2
-    similarity_weight: float = 0.01
+    similarity_weight: float = 0.0
     batch_size: int = 4
     seed: int = 0
 

@@ -29,6 +29,7 @@ from lorasmith.reports.wording import bytes_words
 from lorasmith.run_folder import RunFolder
 from lorasmith.runs.merge_bench import Bench, MadeMerge, on_text_alone
 from lorasmith.runs.merge_material import material_of
+from lorasmith.runs.merge_request import MergeRequest
 from lorasmith.runs.stored_config import read_config
 from lorasmith.sizes import Size
 from lorasmith.world import BACKGROUNDS, Concept, Scene, prompt_of
@@ -180,9 +181,9 @@ def _drawn(
     pipeline = pipeline_from_components(components, device=family.device)
     settings = DrawSettings(bench.request.drawing_steps, _GUIDANCE, text=family.reading)
     requests = [
-        DrawRequest(bench.vocabulary.expand(one.prompt), bench.request.seed + number, settings=settings)
-        for one in asked
-        for number in range(bench.request.pictures)
+        DrawRequest(bench.vocabulary.expand(one.prompt), seed, settings=settings)
+        for place, one in enumerate(asked)
+        for seed in _seeds(bench.request, place)
     ]
     total, drawn = len(voices) * len(requests), list[list[list[Image.Image]]]()
     for place, voice in enumerate(voices):
@@ -195,6 +196,12 @@ def _drawn(
         drawn.append([pictures[start : start + bench.request.pictures]
                       for start in range(0, len(pictures), bench.request.pictures)])  # fmt: skip
     return drawn
+
+
+def _seeds(request: MergeRequest, place: int) -> range:
+    """The seeds of a prompt, other ones than any other prompt's and the same for every voice."""
+    first = request.seed + place * request.pictures
+    return range(first, first + request.pictures)
 
 
 def _at_once(size: Size) -> int:

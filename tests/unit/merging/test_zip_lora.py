@@ -274,7 +274,7 @@ def test_three_adapters_are_kept_apart_pair_by_pair() -> None:
 
 def test_the_terms_of_the_loss_are_told_and_kept() -> None:
     told = list[Event]()
-    made = training([layers(1), layers(2)], [pictures(3), pictures(4)], ZipSettings(steps=10))
+    made = training([layers(1), layers(2)], [pictures(3), pictures(4)], ZipSettings(steps=10, similarity_weight=0.01))
     history = made.fit(emit=told.append)
     notices = [event.text for event in told if isinstance(event, Notice)]
     assert len(notices) == 2
