@@ -19,8 +19,8 @@ from lorasmith.config.base import ModelConfig
 from lorasmith.errors import DataError, LorasmithError
 from lorasmith.models import hub_files
 from lorasmith.models.sdxl.components import check_base, open_components
+from lorasmith.models.sdxl.sgm_writing import vae_tensors
 from lorasmith.testing import tiny_pipeline
-from lorasmith.testing.sgm_file import vae_tensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
