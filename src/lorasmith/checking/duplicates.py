@@ -60,9 +60,7 @@ def near_duplicates(thumbs: Sequence[bytes]) -> list[Pair]:
     if len(thumbs) < 2:
         return []
     colours = np.frombuffer(b"".join(thumbs), np.uint8).reshape(len(thumbs), THUMB, THUMB, 3)
-    grey = colours.astype(np.float32).mean(axis=3)
-    has_shape = grey.std(axis=(1, 2)) >= _LEAST_CONTRAST
-    plain, mirrored = _hashes(grey), _hashes(grey[:, :, ::-1])
+    has_shape, plain, mirrored = _shapes(colours)
     most_bits, worth_fitting = next((bits, least) for count, bits, least in _NEAR if len(thumbs) <= count)
     confirmed = [
         pair
@@ -96,6 +94,15 @@ def groups_of(pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
     for one in sorted(leader):
         groups.setdefault(find(one), []).append(one)
     return [tuple(group) for group in groups.values()]
+
+
+def _shapes(colours: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], Hashes, Hashes]:
+    """Which pictures have a shape to be known by, and their hashes, as they are and mirrored; a block at a time."""
+    blocks = [colours[start : start + _BLOCK] for start in range(0, len(colours), _BLOCK)]
+    grey = (block.mean(axis=3, dtype=np.float32) for block in blocks)
+    told = [(one.std(axis=(1, 2)) >= _LEAST_CONTRAST, _hashes(one), _hashes(one[:, :, ::-1])) for one in grey]
+    has_shape, plain, mirrored = zip(*told, strict=True)
+    return np.concatenate(has_shape), np.concatenate(plain), np.concatenate(mirrored)
 
 
 def _hashes(grey: Thumbs) -> Hashes:
