@@ -56,7 +56,8 @@ def _lines(found: "Inspection") -> Iterator[str]:
     yield shown(found.path)
     yield f"  format    {', '.join(_what(found))}"
     yield f"  base      {found.family.name}: {shown(found.family.told_by)}"
-    yield f"  in A1111  {found.a1111_thinks}"
+    if found.blocks:
+        yield f"  in A1111  {found.a1111_thinks}"
     yield from _block_lines(found.blocks)
     for one in found.embeddings:
         name = shown(one.name) if one.name else "embedding"

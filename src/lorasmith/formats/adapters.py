@@ -1,5 +1,6 @@
 """Owns the adapters in an opened file, whatever its spelling; refuses halves, and methods that are no LoRA."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,9 +11,14 @@ from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
 from lorasmith.formats.diffusers_format import SaidAlphas, alphas_said
 from lorasmith.formats.embeddings_format import is_embedding_key
+from lorasmith.formats.families import family_of
 from lorasmith.formats.keys import Key, Piece, other_method, read_key
 from lorasmith.formats.opening import WeightsFile
 from lorasmith.formats.weights import MagnitudeAxis, ModuleAdapter, Part
+
+_SDXLS = 2
+_DOWN_NUMBER = re.compile(r"input_blocks[._](\d+)[._]1[._]")
+_PLACE = re.compile(r"(down|up)_blocks[._]\d+[._]attentions[._](\d+)[._]")
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class _Gathered:
     keys: dict[Piece, Key] = field(default_factory=dict[Piece, Key])
 
 
-def adapters_in(file: WeightsFile, *, layers_per_block: int = 2) -> dict[Part, dict[str, ModuleAdapter]]:
+def adapters_in(file: WeightsFile, *, layers_per_block: int | None = None) -> dict[Part, dict[str, ModuleAdapter]]:
     """Each part's adapters by module path with their scale folded in, as readers of that format see them."""
     found: dict[Part, dict[str, ModuleAdapter]] = {}
     for module in modules_in(file, layers_per_block=layers_per_block):
@@ -85,8 +91,12 @@ def adapters_in(file: WeightsFile, *, layers_per_block: int = 2) -> dict[Part, d
     return found
 
 
-def modules_in(file: WeightsFile, *, layers_per_block: int = 2) -> tuple[FileModule, ...]:
-    """Every module's adapter as it is in the file; DataError for halves, strangers' tensors and other methods."""
+def modules_in(file: WeightsFile, *, layers_per_block: int | None = None) -> tuple[FileModule, ...]:
+    """Every module's adapter as it is in the file; DataError for halves, strangers' tensors and other methods.
+
+    Kohya's block numbers count ResNets, so names depend on how many a level has; None means: told by the file.
+    """
+    layers_per_block = layers_per_block or layers_per_block_in(file)
     gathered: dict[tuple[Part, str], _Gathered] = {}
     for text, tensor in file.tensors.items():
         if is_embedding_key(text):
@@ -98,6 +108,18 @@ def modules_in(file: WeightsFile, *, layers_per_block: int = 2) -> tuple[FileMod
         module.pieces[key.piece], module.keys[key.piece] = tensor, key
     said = alphas_said(file.header)
     return tuple(_module(part, path, found, said.get(part)) for (part, path), found in gathered.items())
+
+
+def layers_per_block_in(file: WeightsFile) -> int:
+    """ResNets a level of the denoiser: SDXL's 2, unless widths and names are those of a smaller or larger base."""
+    if family_of({name: tuple(tensor.shape) for name, tensor in file.tensors.items()}).name == "SDXL":
+        return _SDXLS
+    numbers = {int(match[1]) - 1 for name in file.tensors if (match := _DOWN_NUMBER.search(name))}
+    if numbers:  # a level's last place is its downsampler's, which has no attention
+        fitting = (count for count in (_SDXLS, 1, 3, 4) if all(at % (count + 1) < count for at in numbers))
+        return next(fitting, _SDXLS)
+    places = [int(match[2]) + (match[1] == "down") for name in file.tensors if (match := _PLACE.search(name))]
+    return max(places, default=_SDXLS) or _SDXLS
 
 
 def _key(file: WeightsFile, text: str, layers_per_block: int) -> Key:

@@ -33,6 +33,7 @@ _ALLOWED = 1e-6
 _DORA_LAYERS = 8
 """Layers of a DoRA that are computed for each program: its difference is one of conventions, so a few tell it."""
 _MOST_STRANGERS = 12
+_BEYOND_WORDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def _reading(program: Program, file: WeightsFile, modules: Sequence[FileModule])
     reasons = (*_reasons(program, file, modules, seen), *_about_embeddings(program, file))
     largest = max(differences.values(), default=None)
     if largest is not None and largest > _ALLOWED:
-        reasons = (*reasons, f"a layer's change is off by up to {largest:.1%}")
+        size = f"by up to {largest:.1%}" if largest < _BEYOND_WORDS else "by many times its size"
+        reasons = (*reasons, f"a layer's change is off {size}")
     is_off = bool(reasons) or len(seen) < len(modules)
     return Reading(program.name, "different" if is_off else "whole", len(seen), len(modules), largest, reasons)
 
@@ -106,7 +108,7 @@ def _knows(program: Program, key: Key) -> bool:
 
 def _finds(program: Program, module: FileModule) -> bool:
     """Whether a program finds both halves of an adapter, and its core if it has one."""
-    needed: tuple[Piece, ...] = ("down", "up", "mid")
+    needed: tuple[Piece, Piece, Piece] = ("down", "up", "mid")
     keys = [module.keys.get(piece) for piece in needed]
     return all(key is None or _knows(program, key) for key in keys)
 
@@ -127,7 +129,7 @@ def _seen(program: Program, file: WeightsFile, modules: Sequence[FileModule]) ->
 
 
 def _as_seen(program: Program, module: FileModule) -> FileModule:
-    known = {piece: key for piece, key in module.keys.items() if _knows(program, key)}
+    known: dict[Piece, Key] = {piece: key for piece, key in module.keys.items() if _knows(program, key)}
     return replace(module, keys=known, pieces={piece: module.pieces[piece] for piece in known})
 
 

@@ -21,7 +21,7 @@ from lorasmith.errors import ConfigError, DataError
 from lorasmith.export.bake import bake
 from lorasmith.export.file_names import stem_of, tame
 from lorasmith.export.metadata import adapter_metadata
-from lorasmith.formats.adapters import FileModule, adapters_in, modules_in
+from lorasmith.formats.adapters import FileModule, adapters_in, layers_per_block_in, modules_in
 from lorasmith.formats.changes import difference, resized
 from lorasmith.formats.embeddings_format import FoundEmbedding, embeddings_in
 from lorasmith.formats.families import family_of
@@ -87,15 +87,17 @@ def convert(request: ConvertRequest) -> Conversion:
     embeddings = (*_named(source, request.source), *_to_join(request.join))
     _refuse_dropping(request, embeddings)
     made = _made(request, source)
+    layers_per_block = layers_per_block_in(source)
     content = Content(
-        weights=_in_precision(made.weights, _DTYPES[request.dtype]),
+        weights=replace(_in_precision(made.weights, _DTYPES[request.dtype]), layers_per_block=layers_per_block),
         embeddings=embeddings if holds_embeddings(request.to) else (),
         metadata=_metadata(request, source, made.weights),
         tokens=source.tokens,
     )
     refuse_what_does_not_fit(request.to, content)
     plans = {request.out: bytes_of(request.to, content)} | (_split(request, embeddings) if request.split else {})
-    largest = _compared(plans[request.out], request, made.weights, content.embeddings)
+    made_whole = replace(made.weights, layers_per_block=layers_per_block)
+    largest = _compared(plans[request.out], request, made_whole, content.embeddings)
     for path, written in plans.items():
         write_bytes(path, written)
     modules = [module for part in made.weights.parts.values() for module in part.modules.values()]
@@ -309,7 +311,7 @@ def _compared(
     found_file = recognised(open_bytes(content, request.out))
     if not _same_rows(embeddings_in(found_file.tensors), embeddings):
         raise DataError(f"{shown(request.out)} would not hold the embeddings of its source.")
-    found = {} if request.to == "embeddings" else adapters_in(found_file)
+    found = {} if request.to == "embeddings" else adapters_in(found_file, layers_per_block=weights.layers_per_block)
     wanted: dict[Part, dict[str, ModuleAdapter]] = {} if request.to == "embeddings" else {
         part: {path: module.scaled(adapter.scale) for path, module in adapter.modules.items()}
         for part, adapter in weights.parts.items()

@@ -12,7 +12,12 @@ from safetensors.torch import save_file
 
 from lorasmith.errors import DataError
 from lorasmith.export.read import adapters_in, open_weights
+from lorasmith.formats.adapters import layers_per_block_in
+from lorasmith.formats.diffusers_format import diffusers_tensors
 from lorasmith.formats.keys import read_key
+from lorasmith.formats.kohya_format import kohya_tensors
+from lorasmith.formats.serialised import serialise
+from lorasmith.formats.weights import AdapterWeights, ModuleAdapter, PartAdapter
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -102,3 +107,20 @@ def test_a_module_in_two_spellings_is_refused(lora: Lora, tmp_path: Path) -> Non
 )
 def test_names_that_are_no_module_of_sdxls_are_no_keys(name: str) -> None:
     assert read_key(name) is None
+
+
+@pytest.mark.parametrize("layers_per_block", [1, 3])
+def test_another_bases_blocks_are_told_by_its_numbers(layers_per_block: int, tmp_path: Path) -> None:
+    paths = [
+        *(f"down_blocks.{level}.attentions.{place}" for level in (1, 2) for place in range(layers_per_block)),
+        *(f"up_blocks.{level}.attentions.{place}" for level in (0, 1) for place in range(layers_per_block + 1)),
+    ]
+    modules = {
+        f"{path}.transformer_blocks.0.attn2.to_k": ModuleAdapter(torch.ones(2, 96), torch.ones(64, 2)) for path in paths
+    }
+    weights = AdapterWeights({"denoiser": PartAdapter(modules, 2, 2.0)}, layers_per_block)
+    for number, tensors in enumerate((kohya_tensors(weights), diffusers_tensors(weights))):
+        path = tmp_path / f"{number}.safetensors"
+        path.write_bytes(serialise(tensors, {}))
+        assert adapters_in(open_weights(path))["denoiser"].keys() == modules.keys()
+        assert layers_per_block_in(open_weights(path)) == layers_per_block
