@@ -261,6 +261,6 @@ def _concept_words(drawing: Drawing) -> str:
     return " and ".join([*abstractions, *(shown(name, limit=40) for name in names)]) or "the concept"
 
 
-def _scale_shown(drawing: Drawing, cell: Cell) -> float:
+def _scale_shown(drawing: Drawing, cell: Cell) -> float | None:
     own = drawing.own_strength(cell)
-    return own.denoiser if own is not None else 1.0 if cell.scale is None else cell.scale
+    return cell.scale if own is None else own.denoiser

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -83,7 +84,8 @@ class Drawn:
     pictures: Mapping[Cell, Image.Image]
     without: Mapping[Cell, Image.Image]
     words: str
-    scale_of: Callable[[Cell], float]
+    scale_of: Callable[[Cell], float | None]
+    """The scale to be shown; None where LoRAs are drawn with at strengths of their own."""
 
 
 def sheet(grid: Grid, drawn: Drawn) -> Image.Image:
@@ -100,40 +102,50 @@ def sheet(grid: Grid, drawn: Drawn) -> Image.Image:
 def _rows_by_seed(grid: Grid, drawn: Drawn) -> list[SheetRow]:
     rows: list[SheetRow] = []
     seeds = grid.request.seeds
-    for prompt, text in enumerate(grid.request.prompts):
-        before = f"{text}: " if len(grid.request.prompts) > 1 else ""
+    for prompt in range(len(grid.request.prompts)):
         for checkpoint in grid.checkpoints:
             for scale in grid.request.scales:
                 cells = [Cell(prompt, checkpoint, scale, seed) for seed in seeds]
-                label = f"{before}with {drawn.words}{_step_said(grid, checkpoint)}, scale {drawn.scale_of(cells[0]):g}"
-                rows.append(SheetRow(label, [drawn.pictures[cell] for cell in cells]))
+                rows.append(SheetRow(_row_label(grid, drawn, cells[0]), [drawn.pictures[cell] for cell in cells]))
         if drawn.without:
-            rows.append(SheetRow(f"{before}without", [drawn.without[Cell(prompt, None, None, seed)] for seed in seeds]))
+            rows.append(SheetRow("without", [drawn.without[Cell(prompt, None, None, seed)] for seed in seeds]))
     return rows
+
+
+def _row_label(grid: Grid, drawn: Drawn, cell: Cell) -> str:
+    """What sets a row apart: the prompt where there are several, else what is drawn with; the step; the scale."""
+    prompts, scale = grid.request.prompts, drawn.scale_of(cell)
+    what = prompts[cell.prompt] if len(prompts) > 1 else f"with {drawn.words}"
+    return f"{what}{_step_said(grid, cell.checkpoint)}{'' if scale is None else f', scale {scale:g}'}"
 
 
 def _one_seed(grid: Grid, drawn: Drawn, title: str) -> Image.Image:
     """The base first, then scales (checkpoints under one another), or checkpoints."""
-    (seed,) = grid.request.seeds
-    by_scale = len(grid.request.scales) > 1
     rows: list[SheetRow] = []
-    for prompt, text in enumerate(grid.request.prompts):
-        lines = grid.checkpoints if by_scale else (None,)
-        for line in lines:
-            cells = (
-                [Cell(prompt, line, scale, seed) for scale in grid.request.scales]
-                if by_scale
-                else [Cell(prompt, checkpoint, grid.request.scales[0], seed) for checkpoint in grid.checkpoints]
-            )
-            base = [drawn.without[cells[0].base]] if drawn.without else []
-            said = f"{text if len(grid.request.prompts) > 1 else f'seed {seed}'}"
-            step = _step_said(grid, line) if by_scale else ""
-            rows.append(SheetRow(f"{said}{step}", [*base, *(drawn.pictures[cell] for cell in cells)]))
-    scales = [f"scale {drawn.scale_of(Cell(0, None, scale, seed)):g}" for scale in grid.request.scales]
-    labels = (
-        scales if by_scale else [_step_said(grid, checkpoint).removeprefix(", ") for checkpoint in grid.checkpoints]
-    )
-    return contact_sheet(rows, title=title, column_labels=[*(["without"] if drawn.without else []), *labels])
+    for cells in _cells_of_one_seed(grid):
+        base = [drawn.without[cells[0].base]] if drawn.without else []
+        prompts = grid.request.prompts
+        what = prompts[cells[0].prompt] if len(prompts) > 1 else f"seed {cells[0].seed}"
+        step = _step_said(grid, cells[0].checkpoint) if len(grid.request.scales) > 1 else ""
+        rows.append(SheetRow(f"{what}{step}", [*base, *(drawn.pictures[cell] for cell in cells)]))
+    labels = [*(["without"] if drawn.without else []), *map(partial(_column_label, grid), _cells_of_one_seed(grid)[0])]
+    return contact_sheet(rows, title=title, column_labels=labels)
+
+
+def _cells_of_one_seed(grid: Grid) -> list[list[Cell]]:
+    """Rows of the cells of a grid with one seed."""
+    prompts, (seed,), scales = range(len(grid.request.prompts)), grid.request.seeds, grid.request.scales
+    if len(scales) > 1:
+        return [
+            [Cell(prompt, step, scale, seed) for scale in scales] for prompt in prompts for step in grid.checkpoints
+        ]
+    return [[Cell(prompt, step, scales[0], seed) for step in grid.checkpoints] for prompt in prompts]
+
+
+def _column_label(grid: Grid, cell: Cell) -> str:
+    if len(grid.request.scales) > 1:
+        return f"scale {cell.scale:g}"
+    return _step_said(grid, cell.checkpoint).removeprefix(", ")
 
 
 def _step_said(grid: Grid, checkpoint: int | None) -> str:
