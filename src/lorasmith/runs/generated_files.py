@@ -134,7 +134,7 @@ def _one_seed(grid: Grid, drawn: Drawn, title: str) -> Image.Image:
 
 def _cells_of_one_seed(grid: Grid) -> list[list[Cell]]:
     """Rows of the cells of a grid with one seed."""
-    prompts, (seed,), scales = range(len(grid.request.prompts)), grid.request.seeds, grid.request.scales
+    prompts, seed, scales = range(len(grid.request.prompts)), grid.request.seeds[0], grid.request.scales
     if len(scales) > 1:
         return [
             [Cell(prompt, step, scale, seed) for scale in scales] for prompt in prompts for step in grid.checkpoints

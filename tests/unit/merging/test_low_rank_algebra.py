@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch is only partly typed.
 """Low-rank changes are stacked, compacted and cut as dense matrices say."""
 
 import pytest

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch is only partly typed.
 """Every method that looks at one layer at a time gives what dense matrices, or peft's own functions, give."""
 
 from collections.abc import Mapping

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch is only partly typed.
 """ZipLoRA's properties: what its mergers are at their ends, what moves them, where they go, and what is exported."""
 
 from collections.abc import Mapping, Sequence
