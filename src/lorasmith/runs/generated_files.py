@@ -135,11 +135,12 @@ def _one_seed(grid: Grid, drawn: Drawn, title: str) -> Image.Image:
 def _cells_of_one_seed(grid: Grid) -> list[list[Cell]]:
     """Rows of the cells of a grid with one seed."""
     prompts, seed, scales = range(len(grid.request.prompts)), grid.request.seeds[0], grid.request.scales
-    if len(scales) > 1:
-        return [
-            [Cell(prompt, step, scale, seed) for scale in scales] for prompt in prompts for step in grid.checkpoints
-        ]
-    return [[Cell(prompt, step, scales[0], seed) for step in grid.checkpoints] for prompt in prompts]
+    by_scale = [
+        [Cell(prompt, step, scale, seed) for scale in scales] for prompt in prompts for step in grid.checkpoints
+    ]
+    if all(len(row) > 1 for row in by_scale):
+        return by_scale
+    return [[Cell(prompt, step, scale, seed) for step in grid.checkpoints for scale in scales] for prompt in prompts]
 
 
 def _column_label(grid: Grid, cell: Cell) -> str:
