@@ -180,7 +180,9 @@ def test_a_run_draws_masks_from_words_once_and_resumes_with_them_to_the_byte(
     small_config: SmallConfig, tmp_path: Path, clipseg: Path
 ) -> None:
     config = run_of_words(small_config, tmp_path, clipseg)
-    assert plan_run(config).masks_told == "0 of 3 pictures, 3 more from the words 'a dog'; what is outside counts 0"
+    assert plan_run(config).masks_told == (
+        "3 are drawn from the words 'a dog'; what is outside counts 0; pictures are cut around them"
+    )
     uninterrupted = RunFolder(train(in_folder(config, tmp_path / "uninterrupted")))
     drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "latents" / "masks").rglob("*.png")}
     assert len(drawn) == 3

@@ -134,7 +134,7 @@ def test_the_plan_says_how_many_captions_and_masks_there_are(small_config: Small
     assert plan.captions_told == (
         "4 captions of 3 pictures, seen as up to 16 different ones, 20% of the times as an empty one"
     )
-    assert plan.masks_told == "2 of 3 pictures; what is outside counts 0"
+    assert plan.masks_told == "2 of 3 pictures have one; what is outside counts 0"
     plain = plan_run(small_config(data={"instance_prompt": "a TOK", "use_masks": False}))
     assert (plain.captions_told, plain.masks_told, plain.caption_variants) == ("", "", 4)
 

@@ -179,6 +179,8 @@ def _line_of(row: Mapping[str, Any]) -> str:
 
 def told(written: int, kept: int, place: Place) -> str:
     """What became of a folder, in words."""
+    if kept and not written:
+        return f"nothing to write: {counted(kept, 'picture')} with a caption already (--overwrite replaces them)"
     where = _FILE if place == "metadata" else "text files"
-    left = f"; {counted(kept, 'caption')} that were there are as they were" if kept else ""
+    left = f"; {counted(kept, 'picture')} had a caption already, which stays" if kept else ""
     return f"{counted(written, 'caption')} written to {where}{left}"

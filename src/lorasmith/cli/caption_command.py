@@ -89,6 +89,7 @@ def mask(
     """Draw a mask of what words name for each picture of a folder that has none."""
     from lorasmith.captioning.words_to_masks import MaskRequest
     from lorasmith.cli.progress_bar import showing
+    from lorasmith.data.wording import counted
     from lorasmith.runs.masks import MaskFolderRequest, mask_folder
 
     if temperature <= 0:
@@ -98,10 +99,7 @@ def mask(
     )
     with showing() as emit:
         written = mask_folder(request, emit)
-    say(
-        f"{len(written)} masks drawn; those that were there are as they were"
-        if not overwrite
-        else f"{len(written)} masks drawn"
-    )
+    stay = "" if overwrite else "; those that were there stay (--overwrite draws them anew)"
+    say(f"{counted(len(written), 'mask')} drawn{stay}")
     for path in written:
         give(str(path))

@@ -64,7 +64,7 @@ def _report(imported: "Imported", to: Path | None) -> Iterator[str]:
         f"{one.what}: {one.told}" for one in imported.traps
     ])  # fmt: skip
     yield from _listed("without equal:", [f"{one.theirs}. Instead: {one.instead}" for one in imported.lost])
-    yield from _listed("unknown and not used:", [f"{one.key} = {one.value}" for one in imported.unknown])
+    yield from _listed("unknown and not used:", [str(one) for one in imported.unknown])
     if to is not None:
         yield f"written: {to}. `lorasmith train {to} --dry-run` says what it would do."
 

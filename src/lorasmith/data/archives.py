@@ -123,12 +123,12 @@ def _sha256(file: Path) -> str:
 def _unpack(archive: Path, folder: Path, emit: Emit) -> Path:
     """Beside the folder, to be renamed in: a folder that is there is whole."""
     part = folder.with_name(f"{folder.name}.part")
-    if part.exists():
-        shutil.rmtree(part)
-    part.mkdir(mode=0o700)
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _members(opened, archive, emit)
+            if part.exists():
+                shutil.rmtree(part)
+            part.mkdir(mode=0o700)
             sums: dict[str, str] = {}
             for done, member in enumerate(members, start=1):
                 sums[str(member.target)] = _write(opened, member, part / member.target)

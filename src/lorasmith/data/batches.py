@@ -10,7 +10,8 @@ from lorasmith.data.cache import LatentSource
 from lorasmith.data.examples import Draw, Role
 from lorasmith.data.masks import MaskSource
 from lorasmith.data.order import BatchOrder
-from lorasmith.events import Emit, WorkDone
+from lorasmith.data.wording import listed
+from lorasmith.events import Emit, Notice, WorkDone
 from lorasmith.models.family import LatentDistribution
 from lorasmith.sizes import Size, SizeConditioning
 
@@ -70,9 +71,21 @@ class BatchSource:
         """Encode every view that these micro-steps and the draws `besides` will need, so that the VAE can go."""
         wanted = {self._latents.key_of(draw): draw for at in micro_steps for draw in self.order.draws_at(at)}
         wanted |= {self._latents.key_of(draw): draw for draw in besides}
+        encoded: list[str] = []
         for done, draw in enumerate(wanted.values(), start=1):
+            if not self._latents.is_kept(draw):
+                encoded.append(draw.example.id)
             self._latents.one(draw)
             emit(WorkDone("caching latents", done, len(wanted)))
+        if len(encoded) < len(wanted):
+            emit(Notice(_told_of_kept(len(wanted), encoded)))
 
     def _weight_of(self, role: Role) -> float:
         return 1.0 if role is Role.INSTANCE else self._prior_weight
+
+
+def _told_of_kept(wanted: int, encoded: Sequence[str]) -> str:
+    """What an edited picture cost; a person sees that it was noticed, and that nothing else was encoded again."""
+    if not encoded:
+        return f"encoded pictures: all {wanted} were in the cache"
+    return f"encoded pictures: {wanted - len(encoded)} of {wanted} were in the cache; encoded now: {listed(encoded)}"

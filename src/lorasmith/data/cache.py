@@ -193,6 +193,10 @@ class LatentSource:
         each = [self.one(draw) for draw in draws]
         return LatentDistribution(torch.cat([one.mean for one in each]), torch.cat([one.std for one in each]))
 
+    def is_kept(self, draw: Draw) -> bool:
+        """Whether the draw's latents are in the cache, and whole."""
+        return self.cache is not None and self.cache.get(self.key_of(draw)) is not None
+
     def one(self, draw: Draw) -> LatentDistribution:
         """One draw's latents [1, C, h, w].
 

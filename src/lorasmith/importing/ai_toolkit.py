@@ -246,7 +246,8 @@ def _steps(draft: Draft, train: Keys) -> None:
         )
         steps, together = max(1, steps // passes), passes
     draft.carry("schedule.steps", steps, told)
-    draft.carry("schedule.gradient_accumulation", together, train.told("gradient_accumulation", 1))
+    named = "gradient_accumulation_steps" if passes > 1 else "gradient_accumulation"
+    draft.carry("schedule.gradient_accumulation", together, train.told(named, 1))
     draft.carry("schedule.batch_size", train.integer("batch_size", 1), train.told("batch_size", 1))
 
 

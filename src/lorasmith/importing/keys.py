@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final, cast
 
 from lorasmith.data.wording import shown
@@ -116,7 +117,8 @@ class Keys:
         """What was said and nobody took, here and in the tables that were taken."""
         for name, value in self._values.items():
             if name not in self._taken:
-                yield Unknown(shown(self.path(name)), as_text(value))
+                near = get_close_matches(name, self._taken - self._values.keys(), n=1, cutoff=0.8)
+                yield Unknown(shown(self.path(name)), as_text(value), near[0] if near else None)
         for tables in self._tables.values():
             for table in tables:
                 yield from table.left()

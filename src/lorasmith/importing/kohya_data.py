@@ -216,7 +216,8 @@ def _captions(draft: Draft, one: KohyaFolder) -> None:
             draft.avoid(
                 "caption_extension is .caption unless said",
                 f"sd-scripts would not have read {counted(texts, '.txt file')} and would have trained on "
-                f"{shown(folder.prompt or 'no caption')!r} instead; lorasmith reads them",
+                f"{shown(folder.prompt or 'no caption')!r} instead; lorasmith reads them, unless the pictures are "
+                "laid into a folder by --gather",
             )
     for name, ours in (
         ("shuffle_caption", "data.shuffle_tags"),

@@ -339,11 +339,16 @@ def _masks(draft: Draft, keys: Keys) -> None:
     if masked:
         told = keys.told("unmasked_weight", 0.1)
         draft.carry("objective.unmasked_weight", weight, told)
-    keys.take("normalize_masked_area_loss")
-    for name in ("unmasked_probability", "masked_prior_preservation_weight"):
-        if masked and keys.number(name, 0):
-            draft.lose(keys.told(name), "objective.unmasked_weight alone")
-        keys.take(name)
+    normalized = keys.switch("normalize_masked_area_loss")
+    if masked and not normalized:
+        draft.avoid(
+            "small masks teach slowly",
+            f"{keys.told('normalize_masked_area_loss', default=False)}: OneTrainer divides by the picture's area; the "
+            "loss here is a mean over the mask, so what is small is learnt as fast as what is large",
+        )
+    for name, usual in (("unmasked_probability", 0.1), ("masked_prior_preservation_weight", 0.0)):
+        if keys.number(name, usual) and masked:
+            draft.lose(keys.told(name, usual), "objective.unmasked_weight alone")
 
 
 def _machine(draft: Draft, keys: Keys) -> None:

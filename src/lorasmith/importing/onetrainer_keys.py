@@ -83,7 +83,7 @@ OF_OPTIMIZERS: Final = {
 }
 
 OF_CONCEPTS: Final = {
-    "name seed concept_stats": "",
+    "__version name seed concept_stats": "",
     "image_variations text_variations": "",
 }
 

@@ -37,10 +37,18 @@ class Trap:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A key that the peer itself does not know, as far as we know it; it has no effect here."""
+    """A key that the peer itself does not know, as far as we know it; it has no effect here.
+
+    `near` is the key of the peer that it may have been meant to be.
+    """
 
     key: str
     value: str
+    near: str | None = None
+
+    def __str__(self) -> str:
+        """`netwrok_dim = 16 (did you mean network_dim?)`."""
+        return f"{self.key} = {self.value}{f' (did you mean {self.near}?)' if self.near else ''}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class Imported:
             ],
             "without_equivalent": [{"theirs": one.theirs, "instead": one.instead} for one in self.lost],
             "traps": [{"what": one.what, "told": one.told} for one in self.traps],
-            "unknown": [{"key": one.key, "value": one.value} for one in self.unknown],
+            "unknown": [{"key": one.key, "value": one.value, "near": one.near} for one in self.unknown],
         }
 
 

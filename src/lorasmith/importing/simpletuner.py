@@ -296,6 +296,7 @@ def _folder(draft: Draft, keys: Keys, one: Keys) -> PictureFolder:
 
 
 def _cut(draft: Draft, keys: Keys, one: Keys) -> None:
+    keys.take("resolution"), keys.take("resolution_type")  # what a backend says counts instead
     at = one if one.has("resolution") else keys
     kinds = one if one.has("resolution_type") else keys
     kind, size = kinds.text("resolution_type", "pixel_area"), at.number("resolution", 1024)

@@ -20,7 +20,7 @@ def _head(imported: Imported) -> Iterator[str]:
     yield from _comment(f"Imported by `lorasmith import {imported.peer}` from {', '.join(imported.files)}.")
     yield from _listed("Seen to", [f"{one.what}: {one.told}" for one in imported.traps])
     yield from _listed("Without equal", [f"{one.theirs}. Instead: {one.instead}" for one in imported.lost])
-    yield from _listed("Unknown, not used", [f"{one.key} = {one.value}" for one in imported.unknown])
+    yield from _listed("Unknown, not used", [str(one) for one in imported.unknown])
 
 
 def _listed(title: str, lines: Sequence[str]) -> Iterator[str]:

@@ -392,8 +392,11 @@ def _told_of_masks(config: TrainConfig, facts: Facts) -> str:
     if not masks.masked and not masks.from_words:
         return ""
     outside = f"what is outside counts {config.objective.unmasked_weight:g}"
-    words = f", {masks.from_words} more from the words {config.data.mask_words!r}" if masks.from_words else ""
-    return f"{masks.masked} of {facts.instance_images} pictures{words}; {outside}"
+    crops = "; pictures are cut around them" if config.data.crop == "mask" else ""
+    told = [f"{masks.masked} of {facts.instance_images} pictures have one"] if masks.masked else []
+    if masks.from_words:
+        told.append(f"{masks.from_words} are drawn from the words {config.data.mask_words!r}")
+    return f"{', '.join(told)}; {outside}{crops}"
 
 
 def _optimizer_name(optimizer: OptimizerConfig) -> str:

@@ -17,7 +17,7 @@ from lorasmith.data.pictures import Pictures
 from lorasmith.data.read import read_examples
 from lorasmith.data.views import Crop, ViewSettings
 from lorasmith.errors import DataError
-from lorasmith.events import Event, WorkDone, ignore
+from lorasmith.events import Event, Notice, WorkDone, ignore
 from lorasmith.models.family import LatentDistribution
 
 RENDERING = Rendering(interpolation="box", background="white")
@@ -117,8 +117,24 @@ def test_filling_the_cache_leaves_nothing_to_encode_and_says_how_far_it_is(tmp_p
     one.batch_of(held)
     assert encoder.calls == total
     another = source(tmp_path, encoder, cache=LatentCache(tmp_path / "cache"), buckets=True)
-    another.fill_cache(range(40), ignore)
+    events.clear()
+    another.fill_cache(range(40), events.append)
     assert encoder.calls == total, "another run finds them on disk"
+    kept = sum(isinstance(event, WorkDone) for event in events)
+    assert events[-1] == Notice(f"encoded pictures: all {kept} were in the cache")
+
+
+def test_what_is_encoded_again_beside_what_is_kept_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, events = Encoder(), list[Event]()
+    source(tmp_path, encoder, cache=LatentCache(tmp_path / "cache"), classes=False).fill_cache(range(10), ignore)
+    total = encoder.calls
+    monkeypatch.setitem(SHADES, "dark", 61)
+    source(tmp_path, encoder, cache=LatentCache(tmp_path / "cache"), classes=False).fill_cache(range(10), events.append)
+    again = encoder.calls - total
+    assert 1 <= again <= 2, "as it is and mirrored"
+    assert isinstance(events[-1], Notice)
+    assert events[-1].text.startswith(f"encoded pictures: {total - again} of {total} were in the cache; encoded now: ")
+    assert set(events[-1].text.partition("now: ")[2].split(", ")) == {"dark.png"}
 
 
 def test_a_picture_that_changes_while_the_run_goes_on_is_refused_not_cached(tmp_path: Path) -> None:

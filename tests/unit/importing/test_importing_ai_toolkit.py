@@ -101,6 +101,8 @@ def test_the_old_key_for_accumulation_makes_passes_of_steps(tmp_path: Path) -> N
     imported = bring_in("ai-toolkit", example(tmp_path, text))
     assert (imported.config.schedule.steps, imported.config.schedule.gradient_accumulation) == (150, 4)
     assert "two keys for accumulation" in traps(imported)
+    theirs = {one.path: one.theirs for one in imported.carried}
+    assert theirs["schedule.gradient_accumulation"].endswith("gradient_accumulation_steps = 4")
 
 
 @pytest.mark.parametrize(

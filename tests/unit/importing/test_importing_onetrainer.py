@@ -192,9 +192,23 @@ def test_tags_and_masks(tmp_path: Path) -> None:
     folder = lay_pictures(tmp_path / "dog", [SQUARE] * 2, caption="one; two")
     text = {"enable_tag_shuffling": True, "keep_tags_count": 2, "tag_delimiter": ";"}
     file = config_file(tmp_path, [concept(folder, text=text)], masked_training=True, unmasked_weight=0.2)
-    config = bring_in("onetrainer", file).config
+    imported = bring_in("onetrainer", file)
+    config = imported.config
     assert (config.data.shuffle_tags, config.data.keep_tags, config.data.tag_separator) == (True, 2, ";")
     assert (config.data.use_masks, config.objective.unmasked_weight) == (True, 0.2)
+    assert "unmasked_probability = 0.1 (not said: its default)" in lost(imported)
+    assert "OneTrainer divides by the picture's area" in traps(imported)
+    said = {"masked_training": True, "unmasked_probability": 0, "normalize_masked_area_loss": True}
+    as_here = bring_in("onetrainer", config_file(tmp_path, [concept(folder, text=text, __version=2)], **said))
+    assert "unmasked_probability" not in lost(as_here)
+    assert "picture's area" not in traps(as_here)
+    assert not unknown(as_here)
+
+
+def test_a_misspelt_key_is_listed_with_the_one_it_may_have_been(tmp_path: Path) -> None:
+    folder = lay_pictures(tmp_path / "dog", [SQUARE] * 2)
+    imported = bring_in("onetrainer", config_file(tmp_path, [concept(folder)], lora_rnak=4, colour=1))
+    assert [str(one) for one in imported.unknown] == ["lora_rnak = 4 (did you mean lora_rank?)", "colour = 1"]
 
 
 def test_one_prompt_for_a_concept(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def planned_steps(config: TrainConfig, base: Path, cache: Path) -> int:
 
 def test_a_config_is_carried_over(tmp_path: Path) -> None:
     folder = lay_pictures(tmp_path / "pictures", [SQUARE] * 3, caption="a cat")
-    imported = bring_in("simpletuner", *files(tmp_path, backend(folder, colour=1), frobnicate=2))
+    more = {"frobnicate": 2, "resolution": 512, "resolution_type": "pixel"}  # for backends that do not say it
+    imported = bring_in("simpletuner", *files(tmp_path, backend(folder, colour=1), **more))
     config = imported.config
     assert config.model.base == "stabilityai/stable-diffusion-xl-base-1.0"
     assert config.model.vae == "madebyollin/sdxl-vae-fp16-fix"
