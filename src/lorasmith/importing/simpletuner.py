@@ -296,7 +296,8 @@ def _folder(draft: Draft, keys: Keys, one: Keys) -> PictureFolder:
 
 
 def _cut(draft: Draft, keys: Keys, one: Keys) -> None:
-    keys.take("resolution"), keys.take("resolution_type")  # what a backend says counts instead
+    for name in ("resolution", "resolution_type"):
+        keys.take(name)  # known also where the backend says its own
     at = one if one.has("resolution") else keys
     kinds = one if one.has("resolution_type") else keys
     kind, size = kinds.text("resolution_type", "pixel_area"), at.number("resolution", 1024)
