@@ -8,7 +8,7 @@ from PIL import Image
 
 from lorasmith.captioning.captioner import Frame, Manner, Seen, frame_of
 from lorasmith.captioning.template import Template
-from lorasmith.captioning.writing import MetadataFile, Place, place_for, standing_captions, writer_for
+from lorasmith.captioning.writing import MetadataFile, Place, place_for, standing_captions, told, writer_for
 from lorasmith.data.examples import Role
 from lorasmith.data.read import picture_files, read_examples
 from lorasmith.errors import ConfigError, DataError
@@ -152,3 +152,8 @@ def test_metadata_is_written_at_once_and_then_every_two_seconds(tmp_path: Path) 
     assert sizes == [1, 1, 1, 4, 4]
     file.flush()
     assert len(rows(tmp_path)) == 5
+
+
+def test_what_became_of_a_folder_is_said_also_where_there_was_nothing_to_write() -> None:
+    assert told(0, 1, "metadata") == "nothing to write: 1 picture with a caption already (--overwrite replaces them)"
+    assert told(2, 1, "sidecars") == "2 captions written to text files; 1 picture had a caption already, which stays"
