@@ -6,6 +6,7 @@ batch that is left short is filled from the beginning of its bucket's order, as 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
 
 from lorasmith import rng
@@ -52,6 +53,10 @@ class BatchOrder:
         self.settings = settings
         self._class_examples = tuple(class_examples)
         self._buckets = _by_bucket(instance, settings.targets)
+        # Shuffling 20,000 pictures anew for each micro-step would take longer than the step; two epochs may overlap.
+        self._dealt = lru_cache(maxsize=2)(self._deal)
+        self._epoch_order = lru_cache(maxsize=2 * len(self._buckets))(self._shuffle_instance)
+        self._class_order = lru_cache(maxsize=2)(self._shuffle_class)
 
     @property
     def micro_steps_per_epoch(self) -> int:
@@ -81,13 +86,13 @@ class BatchOrder:
     def _batches_of(self, target: Size) -> int:
         return -(-len(self._buckets[target]) * self.settings.repeats // self.settings.batch_size)
 
-    def _dealt(self, epoch: int) -> list[tuple[Size, int]]:
+    def _deal(self, epoch: int) -> list[tuple[Size, int]]:
         """The epoch's batches in order: which bucket, and the how-manieth batch of it."""
         batches = [(target, batch) for target in self._buckets for batch in range(self._batches_of(target))]
         rng.python_random(self._seed, "order", "batches", epoch).shuffle(batches)
         return batches
 
-    def _epoch_order(self, epoch: int, target: Size) -> list[_Seen]:
+    def _shuffle_instance(self, epoch: int, target: Size) -> list[_Seen]:
         seen = [_Seen(one, copy) for one in self._buckets[target] for copy in range(self.settings.repeats)]
         rng.python_random(self._seed, "order", "instance", epoch, str(target)).shuffle(seen)
         return seen
@@ -117,9 +122,12 @@ class BatchOrder:
 
     def _class_draw(self, place: int, target: Size) -> Draw:
         lap, at = divmod(place, len(self._class_examples))
+        return self._draw(self._class_order(lap)[at], lap, 0, target)
+
+    def _shuffle_class(self, lap: int) -> list[Example]:
         order = list(self._class_examples)
         rng.python_random(self._seed, "order", "class", lap).shuffle(order)
-        return self._draw(order[at], lap, 0, target)
+        return order
 
     def _draw(self, example: Example, epoch: int, copy: int, target: Size) -> Draw:
         view = view_of(example, target, settings=self.settings.views, epoch=epoch, copy=copy)
