@@ -1,5 +1,6 @@
 """Owns `lorasmith generate`: pictures with a concept, with LoRAs and embeddings by name, and without them."""
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+from transformers import PreTrainedTokenizerBase
 
 from lorasmith.config.base import ModelConfig
 from lorasmith.data.wording import counted, shown
@@ -28,6 +30,7 @@ from lorasmith.runs.export_source import ExportSource, find_export
 from lorasmith.runs.generate_request import GenerateRequest, check_request
 from lorasmith.runs.generated_files import Cell, Drawn, Grid, hashes, output_folder, refuse_taken, sheet
 from lorasmith.runs.own_concept import OwnConcept, checkpoint_concept, exported_concept, is_own_file, steps_of
+from lorasmith.tokens.attach import add_whole
 from lorasmith.tokens.vocabulary import TokenVocabulary
 from lorasmith.training.precision import resolve_device, resolve_precision
 
@@ -171,15 +174,25 @@ def _check_reading(drawing: Drawing) -> None:
     """Refuse what the text encoders cannot read, and say what of the prompts they will leave out."""
     reading = drawing.settings.text
     check_clip_skip(reading.clip_skip, text_reader(drawing.pipeline, reading).layers, where="clip_skip")
+    tokenizer = _with_new_tokens(drawing)
     for prompt in drawing.prompts.all:
         literal = drawing.grid.request.prompt_syntax == "plain"
         parts = [prompt.written_out] if literal else [plain_text([part]) for part in sections(prompt.written_out)]
-        long = [found for part in parts if (found := long_prompt(drawing.pipeline.tokenizer, part)) is not None]
+        long = [found for part in parts if (found := long_prompt(tokenizer, part)) is not None]
         if reading.long_prompts == "chunks":
             _refuse_books(sum(one.chunks for one in long) + len(parts) - len(long))
         for one in long if reading.long_prompts == "cut" else ():
             unread = f'{counted(one.unread, "token")} of the prompt are not read: "{shown(one.unread_text)}"'
             drawing.emit(Notice(f"The last {unread}; --long-prompts chunks reads them."))
+
+
+def _with_new_tokens(drawing: Drawing) -> PreTrainedTokenizerBase:
+    """A tokenizer that counts as the one that will read, which has the concept's new tokens only while it draws."""
+    tokenizer = copy.deepcopy(drawing.pipeline.tokenizer)
+    own = [token for tokens in own_tokens(drawing.source).values() for token in tokens]
+    named = [token for file in drawing.embeddings for token in file.rows.tokens]
+    add_whole(tokenizer, list(dict.fromkeys([*own, *named])))
+    return tokenizer
 
 
 def _refuse_books(chunks: int) -> None:

@@ -61,9 +61,14 @@ def add_to_tokenizer(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str], 
             f"the base's tokenizer has {first_id} tokens and its text encoder {rows_in_table} rows", where="model.base",
             remedy="The base's tokenizer and text encoder do not belong together; fetch it again.",
         )  # fmt: skip
+    add_whole(tokenizer, tokens)
+    return first_id
+
+
+def add_whole(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> None:
+    """Have a tokenizer read each of `tokens` as one; those that it has it keeps."""
     whole_units: list[str | AddedToken] = [AddedToken(token, normalized=False, special=True) for token in tokens]
     tokenizer.add_tokens(whole_units, special_tokens=True)
-    return first_id
 
 
 def _frozen_table(named: TokenizedEncoder) -> nn.Embedding:
