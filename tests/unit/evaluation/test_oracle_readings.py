@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# safetensors is only partly typed.
 """The shipped oracle reads true pictures as their scenes say, the same every time, and opens nothing else."""
 
 from pathlib import Path
