@@ -19,12 +19,16 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from lorasmith.config.train import TrainConfig
+from lorasmith.data import cache
 from lorasmith.data.cache import LatentSource
+from lorasmith.data.pictures import Pictures
 from lorasmith.events import WorkDone
 from lorasmith.runs.train import train
 
 folder, base, place, count, stop_at = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
 curve, encoded = [], 0
+# These pictures and latents are so small that it would take all of them to fill the usual room.
+cache._MOST_IN_MEMORY = Pictures.__init__.__kwdefaults__["memory"] = 4 * 2**20
 
 class Enough(Exception):
     pass

@@ -13,19 +13,20 @@ from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
 from lorasmith.sizes import Size
 
-_HALF_A_GIBIBYTE = 512 * 2**20
+_MOST_IN_MEMORY = 256 * 2**20
 
 
 class Pictures:
     """Pixels of draws. Resized pictures are kept, the longest unused given up first, so that a few dozen pictures
     with random crops are not decoded anew at each step."""
 
-    def __init__(self, rendering: Rendering, *, pixel_limit: int, memory: int = _HALF_A_GIBIBYTE) -> None:
+    def __init__(self, rendering: Rendering, *, pixel_limit: int, memory: int = _MOST_IN_MEMORY) -> None:
         """`memory` bounds what is kept, in bytes; pictures over it are decoded each time."""
         self._rendering = rendering
         self._pixel_limit = pixel_limit
         self._memory = memory
         self._kept: OrderedDict[tuple[str, Size], Image.Image] = OrderedDict()
+        self._bytes_kept = 0  # counted along: summing up 20,000 pictures for each would take longer than encoding them
 
     def pixels(self, draw: Draw) -> Tensor:
         """What the draw shows: [3, H, W] fp32 in −1…1; raises DataError if the file has been broken meanwhile."""
@@ -34,11 +35,11 @@ class Pictures:
     @property
     def bytes_kept(self) -> int:
         """How much memory the kept pictures take."""
-        return sum(_bytes_of(picture) for picture in self._kept.values())
+        return self._bytes_kept
 
     def _resized(self, draw: Draw) -> Image.Image:
         key = (draw.example.content, draw.view.resized)
-        picture = self._kept.pop(key, None) or self._decoded(draw)
+        picture = self._taken(key) or self._decoded(draw)
         self._keep(key, picture)
         return picture
 
@@ -51,8 +52,15 @@ class Pictures:
         if _bytes_of(picture) > self._memory:
             return
         self._kept[key] = picture
-        while self.bytes_kept > self._memory:
-            self._kept.popitem(last=False)
+        self._bytes_kept += _bytes_of(picture)
+        while self._bytes_kept > self._memory:
+            self._taken(next(iter(self._kept)))
+
+    def _taken(self, key: tuple[str, Size]) -> Image.Image | None:
+        """Out of what is kept."""
+        picture = self._kept.pop(key, None)
+        self._bytes_kept -= _bytes_of(picture) if picture else 0
+        return picture
 
 
 def _refuse_changed(example: Example) -> None:
