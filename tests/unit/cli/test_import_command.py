@@ -53,7 +53,7 @@ def test_the_report_as_json_has_all_of_it(config: Path, ask: Ask) -> None:
     assert set(report) == {"peer", "files", "carried", "without_equivalent", "traps", "unknown", "toml"}
     options = {one["option"]: one["value"] for one in report["carried"]}
     assert (options["adapter.rank"], options["schedule.steps"], options["data.repeats"]) == (16, 20, 2)
-    assert report["unknown"] == [{"key": "frobnicate", "value": "x"}]
+    assert report["unknown"] == [{"key": "frobnicate", "value": "x", "near": None}]
     assert any(one["what"] == "clip skip counts differently" for one in report["traps"])
 
 
