@@ -25,7 +25,7 @@ def filled(page: str, name: str, text: str) -> str:
 
 def main(folder: Path) -> None:
     """Write all kinds of tables; regret and proxies are left as they are where there are no trials for them."""
-    tables = [table for table in tables_of(folder) if table.plan.name != "checkpoints"]
+    tables = [table for table in tables_of(folder) if not table.plan.name.startswith("checkpoints")]
     page = filled(PAGE.read_text(encoding="utf-8"), "tables", "\n".join(as_markdown(one) for one in tables))
     for name, text in (
         ("regret", lambda: regret_as_markdown(regrets(folder), score="joint")),

@@ -15,7 +15,7 @@ from lorasmith.config.train import TrainConfig
 from lorasmith.errors import ConfigError, DataError, StoppedError
 from lorasmith.events import CheckpointChosen, Event, StepDone
 from lorasmith.run_folder import RunFolder, read_records
-from lorasmith.runs.best import Score, best
+from lorasmith.runs.best import best
 from lorasmith.runs.plan import plan_run
 from lorasmith.runs.stop_signal import StopSignal
 from lorasmith.runs.train import resume, train
@@ -136,9 +136,9 @@ def test_an_evaluator_decides_where_there_is_one(small_config: SmallConfig) -> N
     run = train(small_config(validation=DRAWN, checkpoint={"every": 2, "keep": 9}))
     shown = list[str]()
 
-    def scorer(export: Path) -> Score:
+    def scorer(export: Path) -> float:
         shown.append(export.name)
-        return Score(1.0 if export.name == "step-000004" else 0.2, 0.1)
+        return 1.0 if export.name == "step-000004" else 0.2
 
     found = best(run, scorer=scorer)
     assert shown == ["step-000002", "step-000004", "step-000006", "step-000008"]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,19 @@ def test_the_base_alone_has_not_drifted_from_itself(
     assert found.value("held_out_loss") == 1
     assert found.score("joint").estimate.value == found.score("joint").base
     assert found.curve == []
+
+
+def test_the_small_clip_that_ships_stands_beside_the_truth(
+    embedded_base: OpenedBase, teddy: Path, settings: EvaluationSettings
+) -> None:
+    few = replace(FEW, unrelated=1, captions=1)
+    told = EvaluationSettings(
+        amounts=few, steps=1, scales=(), instance_images=teddy, cache_folder=settings.cache_folder
+    )
+    found = evaluate_untrained(told, base=embedded_base)
+    assert {"joint", "text_similarity", "instance_similarity"} <= {score.name for score in found.scores}
+    assert -1 <= found.value("instance_similarity") <= 1
+    assert "small CLIP" in found.score("text_similarity").measured_on
 
 
 def test_own_pictures_on_the_embedded_base_are_measured_without_a_truth(

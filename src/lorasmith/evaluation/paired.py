@@ -42,13 +42,22 @@ def mean_over_concepts(values: ByConcept, *, seed: int = 0) -> Interval:
     rows = [np.asarray(own, dtype=np.float64) for own in values.values() if len(own)]
     if not rows:
         raise ValueError("there is nothing to average")
-    mean = float(np.mean([row.mean() for row in rows]))
-    count, total = len(rows), sum(len(row) for row in rows)
-    if count < 2:
-        return Interval(mean, None, None, count, total)
-    low, high = np.quantile(_resampled(rows, seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    wider = _widening(count)
-    return Interval(mean, mean + (float(low) - mean) * wider, mean + (float(high) - mean) * wider, count, total)
+    return _interval(_mean(rows), _resampled(rows, seed), rows)
+
+
+def share_over_concepts(parts: ByConcept, wholes: ByConcept, *, seed: int = 0) -> Interval:
+    """The mean of `parts` as a share of the mean of `wholes`; both have the same concepts and seeds.
+
+    A share of means: concepts whose whole is next to nothing do not decide, as they would in a mean of shares. The
+    interval as in `mean_over_concepts`. ValueError without any value, or where the wholes sum to nothing.
+    """
+    pairs = [(np.asarray(parts[name], dtype=np.float64), np.asarray(wholes[name], dtype=np.float64)) for name in parts]
+    own, all_of = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    if not pairs or _mean(all_of) == 0.0:
+        raise ValueError("there is nothing to take a share of")
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resampling may hold nothing but concepts without a whole
+        shares = _resampled(own, seed) / _resampled(all_of, seed)
+    return _interval(_mean(own) / _mean(all_of), shares[np.isfinite(shares)], own)
 
 
 def paired_difference(
@@ -67,6 +76,19 @@ def by_concept(values: Mapping[tuple[str, int], float]) -> dict[str, list[float]
     for (concept, _), value in sorted(values.items()):
         gathered.setdefault(concept, []).append(value)
     return gathered
+
+
+def _mean(rows: Sequence[Floats]) -> float:
+    return float(np.mean([row.mean() for row in rows]))
+
+
+def _interval(mean: float, resampled: Floats, rows: Sequence[Floats]) -> Interval:
+    count, total = len(rows), sum(len(row) for row in rows)
+    if count < 2:
+        return Interval(mean, None, None, count, total)
+    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    wider = _widening(count)
+    return Interval(mean, mean + (float(low) - mean) * wider, mean + (float(high) - mean) * wider, count, total)
 
 
 def _resampled(rows: Sequence[Floats], seed: int) -> Floats:

@@ -24,17 +24,8 @@ from lorasmith.training.phases import Phase
 from lorasmith.training.plan import RunPlan
 from lorasmith.training.selection import RULES, Candidate, Choice, Measured, choose
 
-
-@dataclass(frozen=True)
-class Score:
-    """What an evaluator gives an export: the higher the better, with its standard error."""
-
-    value: float
-    error: float
-
-
-Scorer = Callable[[Path], Score]
-"""Scores an export folder."""
+Scorer = Callable[[Path], float]
+"""What an evaluator gives an export folder: the higher the better."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +149,7 @@ def _scored(run: _Run, measured: Measured, scorer: Scorer) -> tuple[Candidate, .
             prepared = run.stand_at(candidate.step)
             export = Path(work) / f"step-{candidate.step:06d}"
             export_training(run.config, ended_at(run.plan, candidate.step), prepared.training, export)
-            score = scorer(export)
-            scored.append(replace(candidate, score=score.value, score_error=score.error))
+            scored.append(replace(candidate, score=scorer(export)))
             run.emit(WorkDone("scoring checkpoints", len(scored), len(measured.candidates)))
     return tuple(scored)
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from lorasmith.config.base import ModelConfig
 from lorasmith.errors import ConfigError
 from lorasmith.run_folder import RunFolder
-from lorasmith.runs.best import Score, Scorer
+from lorasmith.runs.best import Scorer
 from lorasmith.runs.evaluate import EvaluationSettings, OpenedBase, evaluate_run, open_base
 from lorasmith.runs.stored_config import read_config
 from lorasmith.world import Concept, find_concept
 from lorasmith.world.recorded_concepts import recorded_concept
-
-_TO_BOTH_ENDS: Final = 2 * 1.96  # standard errors from one end of a 95 % interval to the other
 
 
 def scorer_of(path: Path, *, concept: str | None = None) -> Scorer | None:
@@ -39,10 +36,7 @@ def _scorer(base: ModelConfig, concept: Concept, pictures: Path | None) -> Score
     opened: OpenedBase = open_base(base)
     settings = EvaluationSettings(concept=concept, quick=True, instance_images=pictures)
 
-    def scored(export: Path) -> Score:
-        estimate = evaluate_run(export, settings, base=opened).score("product").estimate
-        if estimate.low is None or estimate.high is None:
-            return Score(estimate.value, 0.0)
-        return Score(estimate.value, (estimate.high - estimate.low) / _TO_BOTH_ENDS)
+    def scored(export: Path) -> float:
+        return evaluate_run(export, settings, base=opened).score("product").estimate.value
 
     return scored

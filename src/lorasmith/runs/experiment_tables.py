@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lorasmith.data.wording import counted
 from lorasmith.evaluation.paired import Interval, by_concept, mean_over_concepts, paired_difference
 from lorasmith.runs.experiments import ExperimentPlan, read_plans
 from lorasmith.runs.trials import Ledger, TrialRecord
@@ -161,7 +162,8 @@ def _foot(table: Table) -> str:
     concepts = len({trial.concept for trial in table.plan.trials})
     seeds = len({trial.seed for trial in table.plan.trials})
     measured_on = (
-        f"{concepts} concepts × {seeds} seeds, each pictures and noise of its own. In brackets: the difference from "
+        f"{counted(concepts, 'concept')} × {counted(seeds, 'seed')}, each pictures and noise of "
+        "its own. In brackets: the difference from "
         f"**{_escaped(table.plan.reference)}** on the same concepts and seeds, with its 95 % interval (bootstrap over "
         "concepts and over seeds within each); bold where zero is outside."
     )

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from lorasmith.data.wording import counted
 from lorasmith.errors import DataError
 from lorasmith.evaluation.paired import Interval, mean_over_concepts
 from lorasmith.runs.trials import Ledger, Scores, TrialRecord
@@ -62,8 +63,9 @@ def as_markdown(found: Sequence[Agreement]) -> str:
     counts = [interval for one in found for interval in one.with_truth.values()]
     concepts = max((interval.concepts for interval in counts), default=0)
     told = (
-        f"Spearman's rank correlation over all trials of one concept, the mean over {concepts} concepts with its 95 % "
-        "interval. 1: the proxy orders trainings as the truth does; 0: it says nothing of them; below 0: it misleads."
+        f"Spearman's rank correlation over all trials of one concept, the mean over {counted(concepts, 'concept')} "
+        "with its 95 % interval. 1: the proxy orders trainings as the truth does; 0: it says nothing of them; below 0: "
+        "it misleads."
     )
     return "\n".join([*lines, "", told]) + "\n"
 

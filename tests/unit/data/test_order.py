@@ -2,12 +2,14 @@
 
 from collections import Counter
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_pictures import example
 
+from lorasmith import rng
 from lorasmith.data.buckets import assign, bucket_sizes
 from lorasmith.data.examples import Draw, Example, Role
 from lorasmith.data.order import BatchOrder, OrderSettings, fixed_draws, held_out
@@ -192,3 +194,20 @@ def test_fixed_draws_show_the_middle_of_each_picture_unmirrored() -> None:
     draws = fixed_draws([example(size=Size(64, 96)), example(size=Size(64, 64))], SQUARE)
     assert [draw.view.crop_top_left for draw in draws] == [Corner(0, 16), Corner(0, 0)]
     assert not any(draw.view.flip for draw in draws)
+
+
+def test_an_epoch_is_shuffled_once_however_many_steps_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    shuffled = Counter[tuple[object, ...]]()
+    seeded = rng.python_random
+
+    def counting(*names: object) -> Random:
+        shuffled[names[1:4]] += 1
+        return seeded(*names)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(rng, "python_random", counting)
+    one = order(40, 6, batch_size=2, targets=BUCKETS)
+    for epoch in (0, 1):
+        epoch_of(one, epoch)
+    orders = {names: times for names, times in shuffled.items() if names[0] == "order"}
+    assert orders["order", "batches", 0] == orders["order", "batches", 1] == 1
+    assert sum(orders.values()) < one.micro_steps_per_epoch * 2, "and not anew for each of them"

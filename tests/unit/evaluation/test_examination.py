@@ -5,7 +5,7 @@ import pytest
 from lorasmith.evaluation.any_examination import any_examination, in_class_words
 from lorasmith.evaluation.examination import FULL, QUICK, Amounts, Shot, curve_shots, shots
 from lorasmith.evaluation.world_examination import WorldSubject, prompted_factors, twin_scenes, world_examination
-from lorasmith.world import Concept, Scene, all_concepts, find_concept, find_object
+from lorasmith.world import STYLES, Concept, Scene, all_concepts, find_concept, find_object
 
 TEDDY = WorldSubject(find_concept("teddy-bear"), "TOK", "thing")
 
@@ -112,3 +112,11 @@ def test_own_prompts_take_the_place_of_the_usual_ones() -> None:
     examination = any_examination(token="TOK", class_word="dog", prompts=["TOK at sea"])
     assert [(one.text, one.base_text) for one in examination.prompts] == [("TOK at sea", "a dog at sea")]
     assert examination.bare.text == "a photo of TOK dog"
+
+
+@pytest.mark.parametrize("concept", all_concepts(), ids=lambda concept: concept.name)
+def test_pictures_can_be_of_the_styles_a_base_knows_and_of_the_one_that_is_learnt(concept: Concept) -> None:
+    styles = WorldSubject(concept, "TOK", concept.class_word).styles
+    learnt = {concept.shown_in(Scene("dog")).style} if concept.kind == "style" else set[str]()
+    assert set(styles) == {*STYLES, *learnt}
+    assert len(styles) == len(set(styles))
