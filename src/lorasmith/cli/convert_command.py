@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from lorasmith.cli.talk import give, say
-from lorasmith.data.wording import counted
+from lorasmith.data.wording import counted, spread
 
 _Target = Literal["diffusers", "kohya", "kohya-diffusers", "comfyui", "cog", "a1111-bundle", "embeddings"]
 
@@ -44,9 +44,9 @@ def convert(
         )
     )  # fmt: skip
     if done.layers:
-        ranks = " and ".join(map(str, done.ranks))
-        layers = counted(done.layers, "layer")
-        say(f"{layers} of rank {ranks}, the same change to {done.largest_difference:.0e} of it")
+        differ = done.largest_difference
+        exactly = f"the same change to {differ:.0e} of it" if differ else "exactly the same change"
+        say(f"{counted(done.layers, 'layer')} of rank {spread(done.ranks)}, {exactly}")
     if done.lost is not None:
         say(f"lost of all changes together: {done.lost:.2%}")
     for path in done.files:

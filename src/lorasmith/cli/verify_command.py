@@ -1,5 +1,6 @@
 """Owns `lorasmith verify`: reads exported files back and says what they hold; repairs nothing."""
 
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorasmith.cli.talk import give
+from lorasmith.data.wording import spread
 from lorasmith.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ def _program_lines(path: Path) -> Iterator[str]:
     from lorasmith.formats.opening import open_weights
     from lorasmith.formats.readings import readings
 
+    if tarfile.is_tarfile(path):
+        yield "  the archive is for cog-sdxl alone; programs read the lora.safetensors in it:"
     said = {"whole": "reads it whole", "different": "reads it with a difference", "not": "does not read it"}
     for reading in readings(open_weights(path)):
         reasons = "; ".join(reading.reasons)
@@ -71,14 +75,9 @@ def _line(report: "FileReport") -> str:
 def _facts(report: "FileReport") -> Iterator[str]:
     yield f"{report.format} format"
     if report.kind is not None:
-        ranks, alphas = (_several(values) for values in (report.ranks, report.alphas))
-        yield f"{report.kind} rank {ranks}, alpha {alphas}"
+        yield f"{report.kind} rank {spread(report.ranks)}, alpha {spread(report.alphas)}"
     yield from (f"{count} layers of {part}" for part, count in report.layers.items() if count)
     if report.new_tokens:
         yield f"{report.new_tokens} new tokens"
     if report.layers_without_effect:
         yield f"{report.layers_without_effect} layers without effect"
-
-
-def _several(values: tuple[int, ...] | tuple[float, ...]) -> str:
-    return " and ".join(f"{value:g}" for value in values)

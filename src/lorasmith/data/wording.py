@@ -24,3 +24,11 @@ def listed(names: Sequence[str | Path], *, limit: int = 5) -> str:
 def counted(number: int, thing: str) -> str:
     """`1 picture`, `2 pictures`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def spread(values: Sequence[float]) -> str:
+    """`16`, `4 and 8`, `1 to 6` for more than two."""
+    lowest, highest = (f"{value:g}" for value in (min(values), max(values)))
+    if lowest == highest:
+        return lowest
+    return f"{lowest} {'and' if len(set(values)) == 2 else 'to'} {highest}"

@@ -3,13 +3,15 @@
 # safetensors is only partly typed.
 # pyright: reportUnknownVariableType=false
 
+import io
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from made_loras import ALPHA, RANK, SPELLINGS, Lora, kohya, processors
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from lorasmith.cli.app import main
@@ -143,3 +145,19 @@ def test_verify_says_so_of_a_file(lora: Lora, tmp_path: Path, capsys: pytest.Cap
         f"  {program:<9} reads it whole"
         for program in ("diffusers", "ComfyUI", "A1111", "Forge", "SD.Next", "kohya", "InvokeAI")
     ]
+
+
+def test_verify_says_that_nothing_reads_cogs_archive_as_it_is(
+    lora: Lora, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = save(processors(lora, ""))
+    with tarfile.open(tmp_path / "trained_model.tar", "w") as archive:
+        member = tarfile.TarInfo("lora.safetensors")
+        member.size = len(inside)
+        archive.addfile(member, io.BytesIO(inside))
+    with pytest.raises(SystemExit) as left:
+        main(["verify", str(tmp_path / "trained_model.tar")])
+    said = capsys.readouterr().out.splitlines()
+    assert left.value.code == 0
+    assert said[1] == "  the archive is for cog-sdxl alone; programs read the lora.safetensors in it:"
+    assert "  ComfyUI   reads it whole" in said
