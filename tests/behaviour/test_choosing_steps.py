@@ -143,7 +143,7 @@ def test_an_evaluator_decides_where_there_is_one(small_config: SmallConfig) -> N
     found = best(run, scorer=scorer)
     assert shown == ["step-000002", "step-000004", "step-000006", "step-000008"]
     assert found.choice.step == 4
-    assert "best score" in found.choice.reason
+    assert "through the scores of 4 checkpoints" in found.choice.reason
 
 
 def test_what_cannot_be_chosen_from_is_said(small_config: SmallConfig, tmp_path: Path) -> None:

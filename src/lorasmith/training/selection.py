@@ -132,6 +132,8 @@ def _ours(measured: Measured) -> Choice:
 def _best_score(scored: Sequence[tuple[Candidate, float]]) -> Choice:
     curve = smoothed([one.step for one, _ in scored], [score for _, score in scored])
     chosen, score = scored[curve.index(max(curve))]
+    if len(scored) <= DEGREE + 1:
+        return Choice(chosen.step, f"the best score, {score:.3f}, of {len(scored)} checkpoints")
     return Choice(
         chosen.step,
         f"the highest of the curve through the scores of {len(scored)} checkpoints, {max(curve):.3f}; its own is "

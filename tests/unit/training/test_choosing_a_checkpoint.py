@@ -9,6 +9,7 @@ import pytest
 from lorasmith.training.selection import (
     DRIFT_BUDGET,
     Candidate,
+    Choice,
     Measured,
     candidate_steps,
     choose,
@@ -79,7 +80,7 @@ def test_a_lucky_score_far_from_the_others_best_is_not_taken() -> None:
 
 def test_of_a_few_scores_the_highest_is_taken() -> None:
     few = Measured(tuple(Candidate(step, score=score) for step, score in ((10, 0.2), (20, 0.1), (30, 0.3))), 4)
-    assert choose(few).step == 30
+    assert choose(few) == Choice(30, "the best score, 0.300, of 3 checkpoints")
 
 
 @pytest.mark.parametrize("peak", [250.0, 600.0, 1100.0])
