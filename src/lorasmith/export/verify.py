@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from lorasmith.adapters.shape import AdapterKind
-from lorasmith.data.wording import counted, shown
+from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
 from lorasmith.formats.adapters import adapters_in
 from lorasmith.formats.diffusers_format import alphas_said
 from lorasmith.formats.embeddings_format import embeddings_in, embeddings_tensors
 from lorasmith.formats.module_names import with_text_model
-from lorasmith.formats.opening import FileFormat, WeightsFile, open_weights
+from lorasmith.formats.opening import FileFormat, WeightsFile, open_weights, told_of_infinite
 from lorasmith.formats.weights import AdapterWeights, ConceptRows, ModuleAdapter, NewTokenRows, Part
 
 TOLERANCE = 1e-6
@@ -172,8 +172,8 @@ def _alphas(file: WeightsFile, modules: Sequence[ModuleAdapter]) -> tuple[float,
 
 def _problems(file: WeightsFile, modules: Sequence[ModuleAdapter]) -> tuple[str, ...]:
     """What makes the file unusable, in words."""
-    broken = [name for name, tensor in file.tensors.items() if not torch.isfinite(tensor).all()]
-    problems = [f"{counted(len(broken), 'tensor')} not finite, the first {shown(broken[0])}"] if broken else []
+    infinite = told_of_infinite(file.tensors)
+    problems = [infinite] if infinite else []
     if modules and not any(module.up.any() for module in modules):
         problems.append("every layer's up weights are zero: the file changes nothing")
     return tuple(problems)

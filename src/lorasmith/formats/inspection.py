@@ -19,7 +19,7 @@ from lorasmith.formats.changes import change_norm
 from lorasmith.formats.embeddings_format import OUTPUT_ROWS, EmbeddingsForm, embeddings_in
 from lorasmith.formats.families import Family, as_a1111_thinks, family_of
 from lorasmith.formats.keys import other_method
-from lorasmith.formats.opening import FileFormat, OpenedFile, open_any, recognised
+from lorasmith.formats.opening import FileFormat, OpenedFile, open_any, recognised, told_of_infinite
 from lorasmith.formats.weights import MagnitudeAxis, ModuleAdapter, Part
 
 _DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
@@ -183,9 +183,9 @@ def _what_breaks(
         yield f"it is for {family.name}, not SDXL: {shown(family.told_by)}"
     if methods:
         yield f"it holds {' and '.join(methods)}, which lorasmith does not read"
-    infinite = [name for name, tensor in file.tensors.items() if not torch.isfinite(tensor).all()]
+    infinite = told_of_infinite(file.tensors)
     if infinite:
-        yield f"{counted(len(infinite), 'tensor')} not finite, the first {shown(infinite[0])}"
+        yield infinite
     if adapters and not any(adapter.up.any() for adapter in adapters):
         yield "every layer's up weights are zero: the file changes nothing"
 

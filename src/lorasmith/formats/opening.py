@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
-from lorasmith.data.wording import shown
+from lorasmith.data.wording import counted, shown
 from lorasmith.errors import DataError
 from lorasmith.formats import cog_archive
 from lorasmith.formats.embeddings_format import has_embeddings
@@ -64,6 +65,24 @@ class OpenedFile:
 def open_weights(path: Path) -> WeightsFile:
     """Read a LoRA or embeddings file whole; DataError when it is missing, broken, a pickle or something else."""
     return recognised(open_any(path))
+
+
+def open_sound_weights(path: Path) -> WeightsFile:
+    """The same of a file to be used, not only looked at: a DataError also where a number in it is not finite."""
+    file = open_weights(path)
+    broken = told_of_infinite(file.tensors)
+    if broken:
+        raise DataError(
+            f"{shown(path)} holds numbers that are not finite: {broken}.",
+            remedy="Take an earlier checkpoint of that training, or fetch the file again.",
+        )
+    return file
+
+
+def told_of_infinite(tensors: Mapping[str, Tensor]) -> str | None:
+    """How many tensors hold numbers that are not finite, and the first; None when none does."""
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    return f"{counted(len(broken), 'tensor')} not finite, the first {shown(broken[0])}" if broken else None
 
 
 def open_any(path: Path) -> OpenedFile:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
-from lorasmith.export.read import WeightsFile, adapters_in, open_weights
+from lorasmith.export.read import WeightsFile, adapters_in, open_sound_weights
 from lorasmith.export_manifest import sha256_of
 from lorasmith.formats.embeddings_format import BUNDLE, embeddings_in
 from lorasmith.inference.additions import Changes, NewRows
@@ -36,7 +36,7 @@ class EmbeddingFile:
 
 def read_lora(path: Path, *, layers_per_block: int) -> LoraFile:
     """Read a LoRA file of any format; DataError when it is broken, a pickle or something else."""
-    file = open_weights(path)
+    file = open_sound_weights(path)
     changes: Changes = {**adapters_in(file, layers_per_block=layers_per_block)}
     if not changes:
         raise DataError(f"{shown(path)} holds no LoRA", remedy="Name embeddings with --embedding.")
@@ -48,7 +48,7 @@ def read_embeddings(path: Path, *, first_token: int) -> tuple[EmbeddingFile, ...
 
     Their rows become the tokens `<s0>`, `<s1>`, … from `first_token` on.
     """
-    found = embeddings_in(open_weights(path).tensors)
+    found = embeddings_in(open_sound_weights(path).tensors)
     if not found:
         raise DataError(f"{shown(path)} is no embeddings file of SDXL", remedy="Name LoRAs with --lora.")
     short_hash = sha256_of(path)[:_SHORT]

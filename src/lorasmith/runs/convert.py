@@ -25,7 +25,7 @@ from lorasmith.formats.adapters import FileModule, adapters_in, layers_per_block
 from lorasmith.formats.changes import difference, resized
 from lorasmith.formats.embeddings_format import FoundEmbedding, embeddings_in
 from lorasmith.formats.families import family_of
-from lorasmith.formats.opening import WeightsFile, open_bytes, open_weights, recognised
+from lorasmith.formats.opening import WeightsFile, open_bytes, open_sound_weights, recognised
 from lorasmith.formats.targets import Content, Target, bytes_of, holds_embeddings, refuse_what_does_not_fit
 from lorasmith.formats.weights import AdapterWeights, BakingLoss, ModuleAdapter, Part, PartAdapter
 from lorasmith.models.sdxl.components import open_components
@@ -128,7 +128,7 @@ def _check(request: ConvertRequest) -> None:
 
 def _opened(path: Path) -> WeightsFile:
     """The source; DataError for one of another family than SDXL."""
-    file = open_weights(path)
+    file = open_sound_weights(path)
     family = family_of({name: tuple(tensor.shape) for name, tensor in file.tensors.items()})
     if not family.may_be_sdxl:
         raise DataError(

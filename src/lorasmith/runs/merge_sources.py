@@ -11,7 +11,7 @@ from lorasmith.data.wording import shown
 from lorasmith.errors import ConfigError, DataError
 from lorasmith.export_manifest import ExportManifest, is_export_folder, sha256_of
 from lorasmith.formats.adapters import adapters_in
-from lorasmith.formats.opening import open_weights
+from lorasmith.formats.opening import open_sound_weights
 from lorasmith.formats.weights import ConceptRows, NewTokenRows
 from lorasmith.merging.parents import Parent, with_plain_paths
 from lorasmith.models.sdxl.components import describe, is_on_this_machine, locate_base
@@ -150,7 +150,7 @@ def _described(config: ModelConfig, *, named: bool) -> SharedBase:
 
 
 def _opened(found: _Found, shared: SharedBase) -> OpenedParent:
-    file = open_weights(found.file)
+    file = open_sound_weights(found.file)
     layers = with_plain_paths(adapters_in(file, layers_per_block=shared.layers_per_block))
     if not layers:
         raise DataError(f"{shown(found.file)} holds no adapter", remedy="Name the LoRA file beside it.")
@@ -164,7 +164,7 @@ def _rows(folder: Path, manifest: ExportManifest) -> NewTokenRows:
     """The new tokens of an export's concepts."""
     concepts = list[ConceptRows]()
     for word, concept in manifest.abstractions.items():
-        tensors = open_weights(folder / concept.file).tensors
+        tensors = open_sound_weights(folder / concept.file).tensors
         if not {"clip_l", "clip_g"} <= tensors.keys() or any(
             tensors[name].ndim != 2 or len(tensors[name]) != len(concept.tokens) for name in ("clip_l", "clip_g")
         ):

@@ -18,6 +18,8 @@ from made_loras import Lora, kohya
 from safetensors.torch import save, save_file
 
 from lorasmith.cli.app import main
+from lorasmith.errors import DataError
+from lorasmith.runs.addition_files import read_lora
 
 Ask = Callable[..., tuple[int, str]]
 NAME = "lora_unet_middle_block_1_transformer_blocks_0_attn1_to_q"
@@ -127,6 +129,20 @@ def test_what_is_no_lora_or_of_another_family_is_named(ask: Ask, tmp_path: Path)
         code, said = ask("convert", str(tmp_path / "other.safetensors"), str(tmp_path / "out"), "--to", "diffusers")
         assert (code, family in said) == (3, True), said
     assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]
+
+
+def test_numbers_that_are_not_finite_are_told_and_never_used(lora: Lora, ask: Ask, tmp_path: Path) -> None:
+    tensors = kohya(lora)
+    first = next(name for name in tensors if name.endswith("up.weight"))
+    tensors[first][0, 0] = torch.nan
+    save_file(tensors, tmp_path / "diverged.safetensors")
+    code, said = ask("convert", str(tmp_path / "diverged.safetensors"), str(tmp_path / "out"), "--to", "diffusers")
+    assert (code, f"1 tensor not finite, the first {first}" in said) == (3, True), said
+    with pytest.raises(DataError, match="not finite"):
+        read_lora(tmp_path / "diverged.safetensors", layers_per_block=2)
+    code, said = ask("verify", str(tmp_path / "diverged.safetensors"))
+    assert (code, "not finite" in said) == (3, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["diverged.safetensors"]
 
 
 def test_names_that_are_paths_become_no_files(lora: Lora, ask: Ask, tmp_path: Path) -> None:
