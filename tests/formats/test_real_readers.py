@@ -118,7 +118,7 @@ def _on_sdxls_sizes(folder: Path, *, scales: tuple[int, int] | None = None, text
 
 def _invokeai(path: Path) -> dict[str, Any]:
     """The layers that InvokeAI's own loader makes of a file."""
-    reason = "InvokeAI is not installed (its pins are too many for ours); its loader was compared by hand"
+    reason = "InvokeAI is not installed: it pins other versions of torch, transformers and diffusers"
     keys = pytest.importorskip("invokeai.backend.patches.lora_conversions.sdxl_lora_conversion_utils", reason=reason)
     makes = pytest.importorskip("invokeai.backend.patches.lora_conversions.sd_lora_conversion_utils", reason=reason)
     return makes.lora_model_from_sd_state_dict(keys.convert_sdxl_keys_to_diffusers_format(load_file(path))).layers
