@@ -85,7 +85,7 @@ def test_of_a_few_scores_the_highest_is_taken() -> None:
 
 @pytest.mark.parametrize("peak", [250.0, 600.0, 1100.0])
 def test_the_curve_through_noisy_scores_peaks_where_they_do(peak: float) -> None:
-    steps = candidate_steps(500)
+    steps = [round(125 * 10 ** (place / 11)) for place in range(12)]
     chance = random.Random(0)
     missed = 0.0
     for _ in range(50):
@@ -111,7 +111,7 @@ def test_nothing_to_choose_from_is_said() -> None:
 def test_candidates_are_evenly_spaced_in_logarithms(usual: int) -> None:
     steps = candidate_steps(usual)
     assert steps[0] == max(1, round(usual / 4))
-    assert steps[-1] == round(2.5 * usual)
+    assert steps[-1] == round(1.5 * usual)
     assert list(steps) == sorted(set(steps))
     if usual >= 100:
         ratios = [later / earlier for earlier, later in itertools.pairwise(steps)]
@@ -121,7 +121,7 @@ def test_candidates_are_evenly_spaced_in_logarithms(usual: int) -> None:
 def test_no_candidate_lies_beyond_the_most_steps() -> None:
     assert candidate_steps(500, most=600)[-1] == 600
     assert candidate_steps(500, most=5000) == candidate_steps(500)
-    assert candidate_steps(500, most=50)[0] == 5
+    assert candidate_steps(500, most=48)[0] == 8
     assert candidate_steps(500, most=1) == (1,)
 
 
