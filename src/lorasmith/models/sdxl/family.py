@@ -109,7 +109,7 @@ class Sdxl:
 
     def predict(self, noisy_latents: Tensor, times: Tensor, conditioning: Conditioning) -> Tensor:
         """The UNet's prediction for noisy latents [B, C, h, w] at the times [B] it is told of."""
-        dtype = self.components.unet.dtype
+        dtype = _weights_dtype(self.components.unet)
         output = self.components.unet(
             noisy_latents.to(dtype),
             times,
@@ -159,6 +159,11 @@ class Sdxl:
         per_channel = (1, -1, 1, 1)
         shift = torch.tensor(mean, device=self.device).view(per_channel)
         return shift, factor / torch.tensor(std, device=self.device).view(per_channel)
+
+
+def _weights_dtype(module: nn.Module) -> torch.dtype:
+    """The first weight's; diffusers' own property walks through every layer for it, at every step."""
+    return next(module.parameters()).dtype
 
 
 def _off_the_device(module: nn.Module) -> None:
