@@ -167,7 +167,8 @@ def _foot(table: Table) -> str:
         f"**{_escaped(table.plan.reference)}** on the same concepts and seeds, with its 95 % interval (bootstrap over "
         "concepts and over seeds within each); bold where zero is outside."
     )
-    missing = f" {table.missing} trials are missing." if table.missing else ""
+    are = "is" if table.missing == 1 else "are"
+    missing = f" {counted(table.missing, 'trial')} {are} missing." if table.missing else ""
     return f"{measured_on} Decided by {COLUMNS.get(table.plan.primary, table.plan.primary)}.{missing}"
 
 

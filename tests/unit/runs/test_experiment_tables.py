@@ -46,7 +46,7 @@ def test_differences_are_paired_and_what_is_missing_is_said() -> None:
     assert table.missing == 1
     text = as_markdown(table)
     assert "0.400 (**+0.100" in text
-    assert "1 trials are missing" in text
+    assert "1 trial is missing" in text
     assert "Is it \\| better?" in text
     assert "| 2 of 3 |" in text
 
