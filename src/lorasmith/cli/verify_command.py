@@ -1,6 +1,5 @@
 """Owns `lorasmith verify`: reads exported files back and says what they hold; repairs nothing."""
 
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,10 +55,11 @@ def _files(source: Path) -> tuple[Path, ...]:
 
 def _program_lines(path: Path) -> Iterator[str]:
     """A line for each program, and the reasons of those that read it otherwise or not."""
+    from lorasmith.formats.cog_archive import is_archive_file
     from lorasmith.formats.opening import open_weights
     from lorasmith.formats.readings import readings
 
-    if tarfile.is_tarfile(path):
+    if is_archive_file(path):
         yield "  the archive is for cog-sdxl alone; programs read the lora.safetensors in it:"
     said = {"whole": "reads it whole", "different": "reads it with a difference", "not": "does not read it"}
     for reading in readings(open_weights(path)):

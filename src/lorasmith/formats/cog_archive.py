@@ -44,6 +44,12 @@ def is_archive(start: bytes) -> bool:
     return start[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
 
 
+def is_archive_file(path: Path) -> bool:
+    """The same of a file on the disk."""
+    with path.open("rb") as stream:
+        return is_archive(stream.read(_MAGIC_AT + len(_MAGIC)))
+
+
 def read(path: Path) -> CogArchive:
     """What an archive holds; DataError when it is broken, hostile or no archive of cog-sdxl's."""
     with path.open("rb") as stream:

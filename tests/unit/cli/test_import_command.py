@@ -3,7 +3,6 @@
 import json
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -116,5 +115,10 @@ def changed(data: Any, chance: random.Random) -> Any:
 def test_any_value_anywhere_is_imported_or_refused_by_name(tmp_path: Path, seed: int, peer: Peer) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(changed(json.loads(EXAMPLES[peer]), random.Random(seed))))
-    with suppress(LorasmithError):  # any other error would be ours
+    said = ["imported"]
+    try:
         import_config(peer, [file])
+    except LorasmithError as refusal:  # any other error would be ours
+        said = [problem.what for problem in refusal.problems]
+    assert said
+    assert all(said)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lorasmith.evaluation.paired import by_concept, mean_over_concepts, paired_difference
+from lorasmith.evaluation.paired import by_concept, mean_over_concepts, paired_difference, share_over_concepts
 
 
 def made(
@@ -80,3 +80,20 @@ def test_one_concept_says_nothing_about_others() -> None:
 def test_nothing_has_no_mean() -> None:
     with pytest.raises(ValueError, match="nothing to average"):
         mean_over_concepts({})
+
+
+def test_a_share_is_of_the_sums_with_an_interval_over_concepts() -> None:
+    wholes = {f"{place}": [1.0, 1.0] for place in range(12)} | {"hardly": [0.01, 0.01]}
+    parts = {name: [0.1, 0.3] for name in wholes} | {"hardly": [0.01, 0.01]}
+    found = share_over_concepts(parts, wholes)
+    assert found.mean == pytest.approx((12 * 0.2 + 0.01) / 12.01), "the concept that lost all of nothing hardly counts"
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.mean < found.high < 0.3
+    assert (found.concepts, found.values) == (13, 26)
+
+
+def test_there_is_no_share_of_nothing() -> None:
+    for parts, wholes in (({}, {}), ({"one": [0.0]}, {"one": [0.0]})):
+        with pytest.raises(ValueError, match="nothing to take a share of"):
+            share_over_concepts(parts, wholes)

@@ -105,6 +105,7 @@ def test_hostile_headers_are_refused_before_they_are_read(ask: Ask, tmp_path: Pa
     refused(ask, header(tmp_path / "deep.safetensors", b'{"a":' * 20_000, b""), "cannot be read")
     escapes = {f"\x1b[31m{key}": entry(0, 4, 1)}
     refused(ask, header(tmp_path / "escapes.safetensors", escapes, b"\0" * 4), "names a tensor")
+    assert len(list(tmp_path.iterdir())) == 6, "what was made here, and nothing else"
 
 
 def test_a_file_cut_anywhere_is_refused(lora: Lora, ask: Ask, tmp_path: Path) -> None:
@@ -113,6 +114,8 @@ def test_a_file_cut_anywhere_is_refused(lora: Lora, ask: Ask, tmp_path: Path) ->
     for length in (0, 7, 12, 200, len(whole) - 1):
         (tmp_path / "cut.safetensors").write_bytes(whole[:length])
         refused(ask, tmp_path / "cut.safetensors", "cut.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(whole)
+    assert ask("inspect", str(tmp_path / "cut.safetensors"))[0] == 0, "uncut, it is read"
 
 
 def test_what_is_no_lora_or_of_another_family_is_named(ask: Ask, tmp_path: Path) -> None:
@@ -140,8 +143,10 @@ def test_numbers_that_are_not_finite_are_told_and_never_used(lora: Lora, ask: As
     assert (code, f"1 tensor not finite, the first {first}" in said) == (3, True), said
     with pytest.raises(DataError, match="not finite"):
         read_lora(tmp_path / "diverged.safetensors", layers_per_block=2)
-    code, said = ask("verify", str(tmp_path / "diverged.safetensors"))
-    assert (code, "not finite" in said) == (3, True)
+    file = str(tmp_path / "diverged.safetensors")
+    for words in (("verify", file), ("merge", file, file, "--base", "embedded", "--output", str(tmp_path / "merged"))):
+        code, said = ask(*words)
+        assert (code, "not finite" in said) == (3, True), said
     assert [path.name for path in tmp_path.iterdir()] == ["diverged.safetensors"]
 
 
