@@ -59,14 +59,21 @@ def estimate(
     return Estimate(value, float(low), float(high), count)
 
 
-def difference(one: Sequence[float], other: Sequence[float], groups: Sequence[Hashable]) -> Estimate:
-    """The mean of `one − other`, paired place by place (same prompt, same seed); groups are drawn together."""
-    return mean_of([left - right for left, right in zip(one, other, strict=True)], groups)
-
-
-def over_concepts(values: Sequence[float]) -> Estimate:
-    """The mean over concepts, each of which counts once: how a score would do on other concepts like these."""
-    return mean_of(values, range(len(values)))
+def students_t(freedom: int) -> float:
+    """Student's t that a 95 % interval reaches to, from the normal quantile (Abramowitz and Stegun, 26.7.5)."""
+    z = NormalDist().inv_cdf(1 - _tail())
+    if freedom == 1:
+        return math.tan(math.pi * (0.5 - _tail()))
+    if freedom == 2:
+        share = 1 - 2 * _tail()
+        return share * math.sqrt(2 / (1 - share * share))
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
 
 
 def _places_by_group(groups: Sequence[Hashable]) -> list[npt.NDArray[np.intp]]:
@@ -89,21 +96,5 @@ def _tail() -> float:
 
 def _widened_percentiles(groups: int) -> tuple[float, float]:
     """Φ(−√(n ÷ (n−1))·t): a normal percentile grown to Student's t and to the unbiased standard deviation."""
-    tail = NormalDist().cdf(-math.sqrt(groups / (groups - 1)) * _student(groups - 1))
+    tail = NormalDist().cdf(-math.sqrt(groups / (groups - 1)) * students_t(groups - 1))
     return tail, 1 - tail
-
-
-def _student(freedom: int) -> float:
-    """The upper quantile of Student's t, from the normal one (Abramowitz and Stegun, 26.7.5)."""
-    z = NormalDist().inv_cdf(1 - _tail())
-    if freedom == 1:
-        return math.tan(math.pi * (0.5 - _tail()))
-    if freedom == 2:
-        share = 1 - 2 * _tail()
-        return share * math.sqrt(2 / (1 - share * share))
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))

@@ -1,18 +1,17 @@
 """Owns paired differences over concepts and seeds with their intervals; refuses to know what the numbers measure."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from lorasmith.evaluation.intervals import CONFIDENCE, Floats, students_t
+
 ByConcept = Mapping[str, Sequence[float]]
 
-CONFIDENCE: Final = 0.95
 _RESAMPLES: Final = 4000
 
 
@@ -106,13 +105,5 @@ def _resampled(rows: Sequence[Floats], seed: int) -> Floats:
 
 def _widening(groups: int) -> float:
     """What a bootstrap's half-width over a few groups has to grow by: √(n ÷ (n−1)) · t ÷ z."""
-    freedom = groups - 1
-    z = 1.959964
-    if freedom == 1:
-        quantile = 12.7062
-    elif freedom == 2:
-        quantile = 4.30265
-    else:  # Abramowitz and Stegun, 26.7.5
-        terms = ((z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
-        quantile = z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
-    return float(np.sqrt(groups / freedom)) * quantile / z
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    return math.sqrt(groups / (groups - 1)) * students_t(groups - 1) / z

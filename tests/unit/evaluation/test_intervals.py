@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lorasmith.evaluation.intervals import Estimate, difference, estimate, mean_of, over_concepts
+from lorasmith.evaluation.intervals import Estimate, estimate, mean_of, students_t
 
 
 def covers(found: Estimate, truth: float) -> bool:
@@ -19,7 +19,7 @@ def covers(found: Estimate, truth: float) -> bool:
 @pytest.mark.parametrize("groups", [6, 12, 25])
 def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says(groups: int) -> None:
     chance = np.random.default_rng(groups)
-    hits = [covers(over_concepts(chance.normal(0.4, 0.2, groups).tolist()), 0.4) for _ in range(200)]
+    hits = [covers(mean_of(chance.normal(0.4, 0.2, groups).tolist(), range(groups)), 0.4) for _ in range(200)]
     assert 0.91 <= sum(hits) / len(hits) <= 0.99
 
 
@@ -49,7 +49,7 @@ def test_a_mean_lies_within_its_interval_and_the_interval_within_the_values(valu
 
 def test_the_same_numbers_give_the_same_interval() -> None:
     values = [0.1, 0.5, 0.9, 0.3]
-    assert over_concepts(values) == over_concepts(values)
+    assert mean_of(values, range(4)) == mean_of(values, range(4))
 
 
 def test_a_perfect_share_is_not_certain() -> None:
@@ -68,14 +68,9 @@ def test_one_group_and_none_say_nothing_of_spread() -> None:
     assert empty.groups == 0
 
 
-def test_a_paired_difference_forgets_what_both_share() -> None:
-    chance = np.random.default_rng(2)
-    hard = chance.normal(0, 1, 30)
-    better, worse = hard + 0.1, hard
-    found = difference(better.tolist(), worse.tolist(), range(30))
-    assert found.value == pytest.approx(0.1)
-    assert found.low == pytest.approx(0.1)
-    assert found.high == pytest.approx(0.1)
+@pytest.mark.parametrize(("freedom", "printed"), [(1, 12.706), (2, 4.303), (3, 3.182), (11, 2.201), (24, 2.064)])
+def test_students_t_is_what_tables_print(freedom: int, printed: float) -> None:
+    assert students_t(freedom) == pytest.approx(printed, rel=0.002)
 
 
 def test_any_statistic_of_rows_has_an_interval() -> None:
