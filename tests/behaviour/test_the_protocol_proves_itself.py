@@ -16,10 +16,11 @@ from lorasmith.runs.experiment_workers import run_with_workers
 
 pytestmark = pytest.mark.slow
 
-SAME = """
+CONCEPTS = 'concepts = ["robot", "cactus", "lime dog with blue dots"]'
+SAME = f"""
 name = "same-three"
 question = "How large are differences that mean nothing?"
-concepts = ["robot", "cactus", "lime dog with blue dots"]
+{CONCEPTS}
 seeds = [0]
 
 [options]
@@ -37,18 +38,20 @@ seeds_from = 1000
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Table]:
-    """The known-bad controls and the same arm twice, trained and evaluated once for all tests."""
+    """The known-bad controls, of three concepts, and the same arm twice, trained and evaluated once for all tests."""
     folder = tmp_path_factory.mktemp("controls")
-    same = folder / "same.toml"
+    known_bad, same = folder / "known-bad.toml", folder / "same.toml"
+    shipped = find_experiment("controls").read_text()
+    known_bad.write_text(f"{CONCEPTS}\n{shipped}".replace('name = "controls"', 'name = "controls-three"'))
     same.write_text(SAME)
     trials = Path(os.environ.get("LORASMITH_TRIALS", folder / "trials"))
-    run_with_workers([find_experiment("controls"), same], trials, workers=1, tell=lambda text: None)
+    run_with_workers([known_bad, same], trials, workers=1, tell=lambda text: None)
     return {table.plan.name: table for table in tables_of(trials)}
 
 
 def cell(tables: Mapping[str, Table], arm: str, score: str) -> Cell:
     """One score of a control arm."""
-    return next(row for row in tables["controls"].rows if row.arm == arm).cells[score]
+    return next(row for row in tables["controls-three"].rows if row.arm == arm).cells[score]
 
 
 def mean(tables: Mapping[str, Table], arm: str, score: str) -> float:
@@ -88,6 +91,6 @@ def test_the_same_arm_with_other_seeds_makes_no_difference(tables: Mapping[str, 
 
 
 def test_nothing_is_missing(tables: Mapping[str, Table]) -> None:
-    for name in ("controls", "same-three"):
+    for name in ("controls-three", "same-three"):
         assert tables[name].missing == 0
         assert not any(row.failed for row in tables[name].rows)
