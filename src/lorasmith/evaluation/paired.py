@@ -94,13 +94,13 @@ def _resampled(rows: Sequence[Floats], seed: int) -> Floats:
     """Means of resampled concepts, each concept's mean taken over its resampled seeds [resamples]."""
     chance = np.random.default_rng(seed)
     count = len(rows)
-    chosen = chance.integers(count, size=(_RESAMPLES, count))
-    means = np.empty((_RESAMPLES, count))
-    for concept, row in enumerate(rows):
-        places = np.nonzero(chosen == concept)
-        picks = chance.integers(len(row), size=(len(places[0]), len(row)))
+    chosen = chance.integers(count, size=_RESAMPLES * count)
+    times = np.bincount(chosen, minlength=count)
+    means = np.empty(len(chosen))
+    for row, places in zip(rows, np.split(np.argsort(chosen, kind="stable"), np.cumsum(times)[:-1]), strict=True):
+        picks = chance.integers(len(row), size=(len(places), len(row)))
         means[places] = row[picks].mean(axis=1)
-    return means.mean(axis=1)
+    return means.reshape(_RESAMPLES, count).mean(axis=1)
 
 
 def _widening(groups: int) -> float:

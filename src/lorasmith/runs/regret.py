@@ -111,8 +111,9 @@ def _regret(records: Sequence[TrialRecord], kept: Sequence[float], score: str) -
     """Nothing is lost where nothing could be had."""
     best, lost = dict[str, list[float]](), dict[str, list[float]]()
     for record, own in zip(records, kept, strict=True):
-        best.setdefault(record.concept, []).append(best_of(record, score))
-        lost.setdefault(record.concept, []).append(best_of(record, score) - own)
+        most = best_of(record, score)
+        best.setdefault(record.concept, []).append(most)
+        lost.setdefault(record.concept, []).append(most - own)
     if not any(value > 0 for values in best.values() for value in values):
         return Interval(0.0, None, None, len(best), len(records))
     return share_over_concepts(lost, best)
