@@ -5,6 +5,7 @@
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Table]:
     """The known-bad controls, of three concepts, and the same arm twice, trained and evaluated once for all tests."""
     folder = tmp_path_factory.mktemp("controls")
     known_bad, same = folder / "known-bad.toml", folder / "same.toml"
-    shipped = find_experiment("controls").read_text()
-    known_bad.write_text(f"{CONCEPTS}\n{shipped}".replace('name = "controls"', 'name = "controls-three"'))
+    shipped = re.sub("^concepts = .*$", CONCEPTS, find_experiment("controls").read_text(), flags=re.MULTILINE)
+    known_bad.write_text(shipped.replace('name = "controls"', 'name = "controls-three"'))
     same.write_text(SAME)
     trials = Path(os.environ.get("LORASMITH_TRIALS", folder / "trials"))
     run_with_workers([known_bad, same], trials, workers=1, tell=lambda text: None)
