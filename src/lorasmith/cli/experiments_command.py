@@ -31,9 +31,11 @@ def list_shipped() -> None:
     # Lazy here and below, because --help must not wait for torch.
     from lorasmith.runs.experiment_file import read_experiment, shipped_experiments, trials_of
 
-    for name, path in shipped_experiments().items():
+    shipped = shipped_experiments()
+    width = max(map(len, shipped))
+    for name, path in shipped.items():
         experiment = read_experiment(path)
-        give(f"{name:<12} {len(trials_of(experiment)):>4} trials  {experiment.question}")
+        give(f"{name:<{width}} {len(trials_of(experiment)):>4} trials  {experiment.question}")
 
 
 def run(

@@ -29,7 +29,7 @@ def concepts() -> None:
 
 
 def write(
-    concept: Annotated[str, typer.Argument(help="One of `lorasmith world concepts`.")],
+    concept: Annotated[str, typer.Argument(help="One of `lorasmith world concepts`, or any private identity.")],
     folder: Annotated[Path, typer.Argument(help="Where the pictures go; made, or empty.")],
     *,
     count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 8,

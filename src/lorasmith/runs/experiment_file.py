@@ -70,7 +70,7 @@ class Experiment(Section):
     """What one wants to know."""
 
     concepts: tuple[str, ...] | Literal["standard"] = "standard"
-    """Names as `lorasmith world concepts` lists them; `standard` is the fixed list of 13."""
+    """Names as `lorasmith world concepts` lists them, or of private identities; `standard` is the fixed list of 13."""
 
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
     """One trial for each arm, concept and seed."""
@@ -111,7 +111,7 @@ class Experiment(Section):
 
 def shipped_experiments() -> dict[str, Path]:
     """The experiments that ship with lorasmith, by name."""
-    return {path.stem: path for path in sorted(_SHIPPED.glob("*.toml"))}
+    return {path.stem: path for path in sorted(_SHIPPED.glob("*.toml"), key=lambda path: path.stem)}
 
 
 def find_experiment(named: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Final, Literal, assert_never
 from ..errors import ConfigError
 from .captions import prompt_of
 from .catalogue import HELD_OUT_OBJECTS, OBJECTS, STYLES, find_object
-from .identities import Identity, siblings
+from .identities import Identity, all_identities, siblings
 from .scene import Scene
 
 TOKEN_ABSTRACTION: Final = "TOK"
@@ -19,6 +19,9 @@ OBJECTS_TO_LEARN_STYLES: Final = tuple(thing.name for thing in OBJECTS[1::2])
 OBJECTS_TO_EXAMINE_STYLES: Final = tuple(thing.name for thing in OBJECTS[::2])
 
 Kind = Literal["object", "identity", "style"]
+
+_PRIVATE_NAMED: Final = 5
+"""How many private identities a refusal of a public one names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +138,33 @@ def all_concepts() -> tuple[Concept, ...]:
 
 
 def find_concept(name: str) -> Concept:
-    """The concept called `name`, dashes read as blanks; a ConfigError that lists the names when there is none."""
+    """The concept called `name`, dashes read as blanks: one of `all_concepts()`, or any private identity.
+
+    A ConfigError when there is none: for a public identity, which the oracle has been trained to read and would
+    flatter, with private ones of its object; else with the names of `all_concepts()`.
+    """
     wanted = name.replace("-", " ")
-    found = next((concept for concept in all_concepts() if concept.name == wanted), None)
+    found = next((concept for concept in all_concepts() if concept.name == wanted), None) or _identity_called(wanted)
     if found is None:
         names = ", ".join(concept.name for concept in all_concepts())
-        raise ConfigError(f"no concept is called {name!r}", remedy=f"There are: {names}.")
+        raise ConfigError(
+            f"no concept is called {name!r}",
+            remedy=f"There are: {names}; and private identities, called as those with a coat and a pattern are.",
+        )
     return found
+
+
+def _identity_called(name: str) -> Concept | None:
+    identity = next((one for one in all_identities() if one.name == name), None)
+    if identity is None:
+        return None
+    if not identity.is_private:
+        private = [one.name for one in all_identities() if one.is_private and one.thing == identity.thing]
+        raise ConfigError(
+            f"{name!r} is an identity that the oracle was trained to read, so what is learnt of it cannot be judged",
+            remedy=f"Take one that was kept apart: {', '.join(private[:_PRIVATE_NAMED])}.",
+        )
+    return Concept(identity)
 
 
 def rivals(concept: Concept) -> tuple[Concept, ...]:

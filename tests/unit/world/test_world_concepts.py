@@ -72,6 +72,25 @@ def test_an_unknown_concept_is_refused_with_the_names_there_are() -> None:
         find_concept("teddy")
 
 
+@pytest.mark.parametrize(
+    "name", ["cyan dog with red stripes", "plain-orange-mushroom", "lime-fried-egg-with-white-checks"]
+)
+def test_any_private_identity_is_a_concept(name: str) -> None:
+    found = find_concept(name)
+    assert found.name == name.replace("-", " ")
+    assert found not in all_concepts()
+
+
+def test_an_identity_that_the_oracle_was_trained_on_is_refused_with_others_of_its_object() -> None:
+    assert not Identity("dog", "cyan", "dots", "red").is_private
+    with pytest.raises(ConfigError, match="oracle was trained to read") as refused:
+        find_concept("cyan-dog-with-red-dots")
+    named = refused.value.problems[0].remedy
+    assert named is not None
+    others = named.removeprefix("Take one that was kept apart: ").rstrip(".").split(", ")
+    assert all(find_concept(other).class_word == "dog" for other in others)
+
+
 @by_name
 def test_the_25_prompts_cover_every_value_of_every_factor(concept: Concept) -> None:
     scenes = [prompt.scene for prompt in evaluation_prompts(concept)]
