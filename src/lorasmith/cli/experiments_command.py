@@ -63,12 +63,13 @@ def regret(
     folder: Folder,
     *,
     score: Annotated[str, typer.Option(help="The score that checkpoints are compared by.")] = "joint",
+    only: Annotated[list[str] | None, typer.Option(help="Of this experiment alone; once for each.")] = None,
     out: Out = None,
 ) -> None:
     """Print what each rule for choosing a checkpoint loses, over the trials with several checkpoints evaluated."""
     from lorasmith.runs.regret import as_markdown, regrets
 
-    _give(as_markdown(regrets(folder, score=score), score=score), out)
+    _give(as_markdown(regrets(folder, score=score, experiments=only or ()), score=score), out)
 
 
 def proxies(folder: Folder, *, out: Out = None) -> None:

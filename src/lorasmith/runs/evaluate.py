@@ -44,6 +44,7 @@ from lorasmith.runs.export_source import ExportSource
 from lorasmith.sizes import Size
 from lorasmith.tokens.vocabulary import TokenVocabulary
 from lorasmith.training.precision import resolve_device, resolve_precision
+from lorasmith.world import Concept
 
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
@@ -62,6 +63,10 @@ class OpenedBase:
     config: ModelConfig
     pipeline: "StableDiffusionXLPipeline"
     family: Sdxl
+    own_losses: dict[tuple[Concept, TextConfig], list[float]] = field(
+        default_factory=dict[tuple[Concept, TextConfig], list[float]], init=False
+    )
+    """Its losses on the true renders of concepts' prompts, measured once for all exports of a concept."""
 
     @property
     def is_embedded(self) -> bool:
@@ -183,7 +188,7 @@ class _Examiner:
         examination = self._examination()
         scales = self.settings.curve_scales if self.given.source else ()
         cache = self._cache()
-        base_losses = self._losses(examination, None)
+        base_losses = self._base_losses(examination)
         with self._loaded() as vocabulary:
             drawn = self._draw(examination, vocabulary, cache, scales)
             losses = self._losses(examination, vocabulary) if vocabulary is not None else base_losses
@@ -323,6 +328,15 @@ class _Examiner:
             return
         with with_concept(self.base.pipeline, source.export, source.manifest) as vocabulary:
             yield vocabulary
+
+    def _base_losses(self, examination: Examination) -> list[float]:
+        concept = self.given.concept
+        if concept is None:  # other pictures are held out of each run
+            return self._losses(examination, None)
+        key = (concept, self._reading)
+        if key not in self.base.own_losses:
+            self.base.own_losses[key] = self._losses(examination, None)
+        return self.base.own_losses[key]
 
     def _losses(self, examination: Examination, vocabulary: TokenVocabulary | None) -> list[float]:
         """Of each hidden picture; with the concept loaded its prompt names the token, else the class word."""

@@ -59,6 +59,9 @@ class Arm(Section):
     checkpoints: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Steps after which it is evaluated as well; the last step always is."""
 
+    examined_twice: bool = False
+    """Whether its prompts are drawn a second time with other noise: one drawing to choose by, the other to judge by."""
+
 
 class Experiment(Section):
     """A question, and the arms, concepts and seeds that answer it."""
@@ -170,6 +173,7 @@ def _trial(experiment: Experiment, arm: Arm, concept: Concept, seed: int) -> Tri
             pooling=arm.pooling,
             trained=arm.trained,
             checkpoints=tuple(sorted(set(arm.checkpoints))),
+            examined_twice=arm.examined_twice,
         ),
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Final
 
 from lorasmith.data.wording import counted
-from lorasmith.errors import DataError
+from lorasmith.errors import ConfigError, DataError
 from lorasmith.evaluation.paired import Interval, share_over_concepts
 from lorasmith.runs.experiments import read_plans
-from lorasmith.runs.trials import Ledger, TrialRecord
+from lorasmith.runs.trials import Ledger, TrialRecord, second_drawing
 from lorasmith.training.selection import Candidate, Choice, Measured, RuleName, choose, smoothed
 
 TOLD: Final[Mapping[RuleName, str]] = {
@@ -21,7 +22,10 @@ TOLD: Final[Mapping[RuleName, str]] = {
     "least_loss": "least held-out loss",
     "ours": "lorasmith: the usual steps, drawn by held-out loss",
 }
-_WITH_SCORE: Final = "lorasmith with an evaluator: half of the prompts choose, the other half judges"
+_CHOOSING: Final = "product"
+"""The score that `lorasmith best` chooses by."""
+_BY_HALVES: Final = "lorasmith with an evaluator: half of the prompts choose, the other half judges"
+_BY_DRAWINGS: Final = "lorasmith with an evaluator: all prompts choose, drawn again with other noise they judge"
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,26 @@ class RuleRegret:
     """Quartiles of what it chose."""
 
 
-def regrets(folder: Path, *, score: str = "joint") -> list[RuleRegret]:
-    """The regret of every rule over all trials with several checkpoints evaluated."""
-    done = Ledger(folder).done()
-    trials = [(trial, done[trial.key]) for plan in read_plans(folder) for trial in plan.trials if trial.key in done]
+@dataclass(frozen=True)
+class _Drawing:
+    """One of two drawings of a trial's checkpoints that share no picture: what it chooses by, what it judges by."""
+
+    chooses: str
+    judges: str
+
+
+_Drawings = tuple[_Drawing, _Drawing]
+
+
+def regrets(folder: Path, *, score: str = "joint", experiments: Sequence[str] = ()) -> list[RuleRegret]:
+    """The regret of every rule over all trials with several checkpoints evaluated, of `experiments` if any are named.
+
+    ConfigError for an experiment that is not there, DataError where no trial has several checkpoints.
+    """
+    done, plans = Ledger(folder).done(), read_plans(folder)
+    _refuse_unknown(experiments, [plan.name for plan in plans])
+    chosen = [plan for plan in plans if not experiments or plan.name in experiments]
+    trials = [(trial, done[trial.key]) for plan in chosen for trial in plan.trials if trial.key in done]
     by_key = {trial.key: record for trial, record in trials if len(record.checkpoints) > 1}
     if not by_key:
         raise DataError(
@@ -48,43 +68,57 @@ def regrets(folder: Path, *, score: str = "joint") -> list[RuleRegret]:
 
 def regrets_of(records: Sequence[TrialRecord], *, score: str) -> list[RuleRegret]:
     """The same of records."""
-    return [
-        *(_of_rule(told, rule, records, score) for rule, told in TOLD.items()),
-        _of_an_evaluator(records, score),
-    ]
+    found = [_of_rule(told, rule, records, score) for rule, told in TOLD.items()]
+    for told, drawn in _by_kind_of_drawing(records, score).items():
+        found.append(_of_an_evaluator(told, drawn, score))
+    return found
 
 
 def curve_of(record: TrialRecord, score: str) -> list[float]:
-    """A score over a trial's checkpoints as a smooth curve."""
-    return smoothed([one.step for one in record.checkpoints], [one.scores[score] for one in record.checkpoints])
+    """A score over a trial's checkpoints as a smooth curve; of both drawings where there are two."""
+    names = [score, second_drawing(score)] if _drawn_twice(record, score) else [score]
+    return smoothed(
+        [one.step for one in record.checkpoints],
+        [fmean(one.scores[name] for name in names) for one in record.checkpoints],
+    )
 
 
 def best_of(record: TrialRecord, score: str) -> float:
     """How good a trial's best checkpoint is, without the luck of the pictures that tell which one it is.
 
     The highest point of a curve through noisy scores lies too high, by an excess that goes with the noise's variance:
-    twice as much for half of the prompts. Taking the difference off removes it (the delete-half jackknife; Quenouille
+    twice as much for half of the pictures. Taking the difference off removes it (the delete-half jackknife; Quenouille
     1956, doi 10.1093/biomet/43.3-4.353). Of a curve without a peak it removes less than all: regret is overstated.
+    Where nothing tells two halves apart the luck is left in.
     """
-    even, odd = _halves(record, score)
-    return 2 * max(curve_of(record, score)) - (max(even) + max(odd)) / 2
+    whole = max(curve_of(record, score))
+    halves = _drawings(record, score)
+    if halves is None:
+        return whole
+    return 2 * whole - fmean(max(_curve(record, half.judges)) for half in halves)
 
 
 def as_markdown(found: Sequence[RuleRegret], *, score: str) -> str:
     """The table for a page."""
-    lines = ["| rule | regret | 95 % interval | steps it chose (quartiles) |", "|---|---|---|---|"]
+    lines = ["| rule | regret | 95 % interval | trials | steps it chose (quartiles) |", "|---|---|---|---|---|"]
     for one in found:
         interval = one.regret
         ends = "–" if interval.low is None or interval.high is None else f"{interval.low:.1%} … {interval.high:.1%}"
         steps = ", ".join(map(str, one.chosen_steps))
-        lines.append(f"| {one.rule} | {interval.mean:.1%} | {ends} | {steps} |")
+        lines.append(f"| {one.rule} | {interval.mean:.1%} | {ends} | {interval.values} | {steps} |")
     trials = counted(max((one.regret.values for one in found), default=0), "trial")
     told = (
         f"{trials}. Regret is the share of the best checkpoint's {score} that the chosen one lacks, summed over "
-        "trials, on parabolas over the logarithm of the step; where each half of the prompts was scored, without the "
-        "luck of the highest point (delete-half jackknife)."
+        "trials, on parabolas over the logarithm of the step, without the luck of the highest point (delete-half "
+        "jackknife)."
     )
     return "\n".join([*lines, "", told]) + "\n"
+
+
+def _refuse_unknown(names: Sequence[str], there: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise ConfigError(f"no experiment {unknown[0]!r} was run here", remedy=f"There are {', '.join(there)}.")
 
 
 def _of_rule(told: str, rule: RuleName, records: Sequence[TrialRecord], score: str) -> RuleRegret:
@@ -93,18 +127,25 @@ def _of_rule(told: str, rule: RuleName, records: Sequence[TrialRecord], score: s
     return RuleRegret(told, _regret(records, kept, score), _quartiles(choices))
 
 
-def _of_an_evaluator(records: Sequence[TrialRecord], score: str) -> RuleRegret:
-    """The rule that sees the scores of one half of the prompts, judged by the other half alone; both ways round."""
+def _of_an_evaluator(told: str, drawn: Sequence[tuple[TrialRecord, _Drawings]], score: str) -> RuleRegret:
+    """The rule that sees the scores of one drawing, judged by the other alone; both ways round."""
     choices, kept = list[Choice](), list[float]()
+    for record, (one, other) in drawn:
+        pair = [(choose(_scored(record, by.chooses)), judge) for by, judge in ((one, other), (other, one))]
+        choices += [choice for choice, _ in pair]
+        kept.append(fmean(_curve(record, judge.judges)[_place(record, choice)] for choice, judge in pair))
+    return RuleRegret(told, _regret([record for record, _ in drawn], kept, score), _quartiles(choices))
+
+
+def _by_kind_of_drawing(records: Sequence[TrialRecord], score: str) -> dict[str, list[tuple[TrialRecord, _Drawings]]]:
+    """The trials that an evaluator's choice can be judged on, by how it is judged."""
+    found: dict[str, list[tuple[TrialRecord, _Drawings]]] = {}
     for record in records:
-        halves = _names(record, score)
-        pair = [choose(_scored(record, half)) for half in halves]
-        judged = [
-            curve_of(record, judge)[_place(record, choice)] for choice, judge in zip(pair, halves[::-1], strict=True)
-        ]
-        choices += pair
-        kept.append(sum(judged) / len(judged))
-    return RuleRegret(_WITH_SCORE, _regret(records, kept, score), _quartiles(choices))
+        drawings = _drawings(record, score)
+        if drawings is not None:
+            told = _BY_DRAWINGS if _drawn_twice(record, score) else _BY_HALVES
+            found.setdefault(told, []).append((record, drawings))
+    return found
 
 
 def _regret(records: Sequence[TrialRecord], kept: Sequence[float], score: str) -> Interval:
@@ -123,16 +164,37 @@ def _place(record: TrialRecord, choice: Choice) -> int:
     return [one.step for one in record.checkpoints].index(choice.step)
 
 
-def _names(record: TrialRecord, score: str) -> tuple[str, str]:
-    """What the scores of both halves of the prompts are called; all prompts twice where they were not kept apart."""
-    even, odd = f"{score}_of_even_prompts", f"{score}_of_odd_prompts"
-    apart = all({even, odd} <= one.scores.keys() for one in record.checkpoints)
-    return (even, odd) if apart else (score, score)
+def _drawings(record: TrialRecord, score: str) -> _Drawings | None:
+    """The two drawings of a trial's checkpoints; halves of the prompts where each was drawn once, if they were told.
+
+    `lorasmith best` chooses by the product; of halves of the prompts only the score itself is known.
+    """
+    if _drawn_twice(record, score):
+        return _Drawing(_CHOOSING, score), _Drawing(second_drawing(_CHOOSING), second_drawing(score))
+    if _halved(record, score):
+        even, odd = _halves(score)
+        return _Drawing(even, even), _Drawing(odd, odd)
+    return None
 
 
-def _halves(record: TrialRecord, score: str) -> tuple[list[float], list[float]]:
-    even, odd = _names(record, score)
-    return curve_of(record, even), curve_of(record, odd)
+def _drawn_twice(record: TrialRecord, score: str) -> bool:
+    return _all_have(record, {second_drawing(score), second_drawing(_CHOOSING)})
+
+
+def _halved(record: TrialRecord, score: str) -> bool:
+    return _all_have(record, set(_halves(score)))
+
+
+def _halves(score: str) -> tuple[str, str]:
+    return f"{score}_of_even_prompts", f"{score}_of_odd_prompts"
+
+
+def _all_have(record: TrialRecord, names: set[str]) -> bool:
+    return all(names <= one.scores.keys() for one in record.checkpoints)
+
+
+def _curve(record: TrialRecord, name: str) -> list[float]:
+    return smoothed([one.step for one in record.checkpoints], [one.scores[name] for one in record.checkpoints])
 
 
 def _measured(record: TrialRecord) -> Measured:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from lorasmith.evaluation.oracle import open_oracle
 from lorasmith.evaluation.scores import Evaluation, ScoreName
 from lorasmith.evaluation.shipped_weights import weights_folder
 from lorasmith.runs.evaluate import EvaluationSettings, OpenedBase, evaluate_run, evaluate_untrained, open_base
-from lorasmith.runs.trials import Scores, Trial
+from lorasmith.runs.trials import Scores, Trial, second_drawing
 from lorasmith.world import Concept
 
 PROTOCOL: Final = 1
@@ -29,6 +29,9 @@ KEPT: Final[tuple[ScoreName, ...]] = (
     "instance_similarity", "text_similarity",
 )  # fmt: skip
 """What is kept of an evaluation."""
+_KEPT_OF_SECOND: Final[tuple[ScoreName, ...]] = ("joint", "product")
+_PROMPTS_ALONE: Final = Amounts(1, 0, 0, 0, 0, 0, 0)
+_SEEDS_OF_SECOND: Final = 1_000_000
 
 
 @dataclass
@@ -58,12 +61,22 @@ class WorldExaminer:
         return self._opened(config).fingerprint
 
     def examine(self, export: Path | None, trial: Trial, instance_images: Path) -> Scores:
-        """All scores that could be taken, and the joint score of each half of the prompts."""
-        base = self._opened(trial.config.model)
+        """All scores that could be taken, joint of each half of the prompts too, and those of a second drawing."""
         settings = self._settings(trial.concept, trial.seed, instance_images)
+        scores = _scores(self._evaluate(export, trial, settings))
+        return {**scores, **self._second(export, trial, settings)} if trial.set_up.examined_twice else scores
+
+    def _evaluate(self, export: Path | None, trial: Trial, settings: EvaluationSettings) -> Evaluation:
+        base = self._opened(trial.config.model)
         if export is None:
-            return _scores(evaluate_untrained(settings, base=base))
-        return _scores(evaluate_run(export, settings, base=base))
+            return evaluate_untrained(settings, base=base)
+        return evaluate_run(export, settings, base=base)
+
+    def _second(self, export: Path | None, trial: Trial, settings: EvaluationSettings) -> Scores:
+        """The same prompts with other noise; nothing but what they are asked for is drawn."""
+        again = replace(settings, seed=settings.seed + _SEEDS_OF_SECOND, amounts=_PROMPTS_ALONE)
+        evaluation = self._evaluate(export, trial, again)
+        return {second_drawing(name): evaluation.value(name) for name in _KEPT_OF_SECOND}
 
     def _settings(self, concept: Concept, seed: int, instance_images: Path | None) -> EvaluationSettings:
         return EvaluationSettings(

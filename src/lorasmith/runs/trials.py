@@ -30,6 +30,11 @@ _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+def second_drawing(score: str) -> str:
+    """What a score of the second drawing is called, of a trial that is examined twice."""
+    return f"{score}_of_second_drawing"
+
+
 @dataclass(frozen=True, slots=True)
 class SetUp:
     """What a trial is made of besides its config: pictures, captions, class images, and where prompts are pooled."""
@@ -41,6 +46,7 @@ class SetUp:
     pooling: Literal["end_of_text", "highest_id"] = "end_of_text"
     trained: bool = True
     checkpoints: tuple[int, ...] = ()
+    examined_twice: bool = False
 
 
 @dataclass(frozen=True)

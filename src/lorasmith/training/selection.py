@@ -27,6 +27,10 @@ DRIFT_BUDGET: Final = 0.3
 checkpoints of the embedded base's trials lie at 0.07 to 0.23, and at 0.28 of a concept that was hardly learnt."""
 LOSS_WEIGHT: Final = 0.25
 """How far the step of the least held-out loss draws the choice towards itself, in logarithms of steps."""
+USUAL_PULL: Final = 0.1
+"""What a checkpoint e times off the usual number of steps, or further, has to score more (scores are from 0 to 1); a
+parabola up to there. 25 pictures tell scores apart to about as much, and of the embedded base's trials luck moves the
+highest points of curves through them half as much as trials differ."""
 DEGREE: Final = 2
 """Of the polynomial in the logarithm of the step that scores are taken to follow: over trials whose every candidate was
 scored it foretells a candidate left out better than a line or a cubic does."""
@@ -126,20 +130,33 @@ def _ours(measured: Measured) -> Choice:
     """By the evaluator's score where there is one, else near the usual number, drawn by loss and bound by drift."""
     scored = [(one, one.score) for one in measured.candidates if one.score is not None]
     if scored:
-        return _best_score(scored)
+        return _best_score(scored, measured.pictures)
     return _near_the_usual(measured)
 
 
-def _best_score(scored: Sequence[tuple[Candidate, float]]) -> Choice:
-    curve = smoothed([one.step for one, _ in scored], [score for _, score in scored])
-    chosen, score = scored[curve.index(max(curve))]
+def _best_score(scored: Sequence[tuple[Candidate, float]], pictures: int) -> Choice:
+    """The highest of the curve through the scores, those far from the usual number counted for a little less.
+
+    A prior for the place of the best step: where scores say little the usual number is taken, and where they say much,
+    what they say.
+    """
+    usual, curve = usual_steps(pictures), smoothed([one.step for one, _ in scored], [score for _, score in scored])
+    worth = [height - _pull(one.step, usual) for (one, _), height in zip(scored, curve, strict=True)]
+    place, highest = worth.index(max(worth)), curve.index(max(curve))
+    (chosen, score), told = scored[place], f"the curve through the scores of {len(scored)} checkpoints"
+    if place != highest:
+        return Choice(
+            chosen.step,
+            f"{told} is {curve[place]:.3f} there, and {curve[highest] - curve[place]:.3f} higher at step "
+            f"{scored[highest][0].step}: too little to go so far from the usual {usual} steps for {pictures} pictures",
+        )
     if len(scored) <= DEGREE + 1:
         return Choice(chosen.step, f"the best score, {score:.3f}, of {len(scored)} checkpoints")
-    return Choice(
-        chosen.step,
-        f"the highest of the curve through the scores of {len(scored)} checkpoints, {max(curve):.3f}; its own is "
-        f"{score:.3f}",
-    )
+    return Choice(chosen.step, f"the highest of {told}, {curve[place]:.3f}; its own is {score:.3f}")
+
+
+def _pull(step: int, usual: int) -> float:
+    return USUAL_PULL * min(math.log(step / usual) ** 2, 1.0)
 
 
 def _near_the_usual(measured: Measured) -> Choice:

@@ -1,6 +1,7 @@
 """What the tables say: means, paired differences, what is missing; and the regret of rules on curves made by hand."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from statistics import mean
@@ -13,7 +14,7 @@ from lorasmith.runs.experiment_tables import as_markdown, table_of, tables_of
 from lorasmith.runs.experiments import ExperimentPlan, PlannedTrial, read_plans
 from lorasmith.runs.regret import as_markdown as regret_as_markdown
 from lorasmith.runs.regret import best_of, curve_of, regrets, regrets_of
-from lorasmith.runs.trials import CheckpointScores, TrialRecord
+from lorasmith.runs.trials import CheckpointScores, TrialRecord, second_drawing
 
 CONCEPTS = ("robot", "cactus", "octopus")
 
@@ -92,10 +93,59 @@ def test_regret_is_the_share_of_the_best_that_is_lost() -> None:
     assert by_rule["100 steps a picture"].chosen_steps == (400, 400, 400)
     assert by_rule["100 steps a picture"].regret.mean == pytest.approx(0.25)
     (with_score,) = [one for rule, one in by_rule.items() if "evaluator" in rule]
+    assert "half of the prompts" in with_score.rule
     assert with_score.regret.mean == pytest.approx(0.0)
     text = regret_as_markdown(list(by_rule.values()), score="joint")
     assert "| the last step | 100.0% |" in text
     assert "3 trials" in text
+
+
+def drawn_twice(record: TrialRecord, first: tuple[float, ...], second: tuple[float, ...]) -> TrialRecord:
+    """The trial with the product scores of both drawings; what they judge by stays as it was."""
+    checkpoints = tuple(
+        replace(
+            one,
+            scores={
+                **one.scores,
+                "product": chosen_by,
+                second_drawing("product"): again,
+                second_drawing("joint"): one.scores["joint"],
+            },
+        )
+        for one, chosen_by, again in zip(record.checkpoints, first, second, strict=True)
+    )
+    return replace(record, checkpoints=checkpoints)
+
+
+def test_an_evaluators_choice_is_judged_by_pictures_it_has_not_seen() -> None:
+    losses = (0.5, 0.3, 0.9, 0.9)
+    misled = [
+        drawn_twice(curve(name, parabola(1, 0.8), losses), parabola(1, 0.8), parabola(3, 0.8)) for name in CONCEPTS
+    ]
+    (found,) = [one for one in regrets_of(misled, score="joint") if "evaluator" in one.rule]
+    assert "drawn again with other noise" in found.rule
+    assert found.regret.mean == pytest.approx(0.5), "one drawing chooses the best, the other one that scores nothing"
+    assert set(found.chosen_steps) == {200, 800}
+
+
+def test_trials_examined_once_and_twice_are_told_apart() -> None:
+    once = curve("robot", parabola(1, 0.8), (0.5, 0.3, 0.9, 0.9))
+    twice = drawn_twice(curve("cactus", parabola(1, 0.8), (0.5, 0.3, 0.9, 0.9)), parabola(1, 0.8), parabola(1, 0.8))
+    found = [one for one in regrets_of([once, twice], score="joint") if "evaluator" in one.rule]
+    assert [one.regret.values for one in found] == [1, 1]
+    plain = [one for one in regrets_of([once, twice], score="joint") if "evaluator" not in one.rule]
+    assert {one.regret.values for one in plain} == {2}
+
+
+def test_both_drawings_count_for_what_a_checkpoint_is_worth() -> None:
+    record = curve("robot", (0.2, 0.4, 0.6, 0.8), (0.5, 0.3, 0.9, 0.9))
+    checkpoints = tuple(
+        replace(
+            one, scores={"joint": 0.2, "product": 0.2, second_drawing("joint"): 0.4, second_drawing("product"): 0.4}
+        )
+        for one in record.checkpoints
+    )
+    assert curve_of(replace(record, checkpoints=checkpoints), "joint") == pytest.approx([0.3] * 4)
 
 
 def test_regret_is_a_share_of_the_sum_so_that_a_concept_hardly_learnt_decides_nothing() -> None:
@@ -143,6 +193,8 @@ def test_regret_needs_trials_with_checkpoints(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="checkpoints"):
         regrets(tmp_path)
+    with pytest.raises(ConfigError, match=r"'mode' was run here\. There are made"):
+        regrets(tmp_path, experiments=["made", "mode"])
 
 
 @pytest.mark.parametrize("name", sorted(shipped_experiments()))
@@ -151,7 +203,7 @@ def test_every_shipped_experiment_can_be_run_and_says_a_question(name: str) -> N
     assert experiment.name == name
     assert experiment.question.endswith("?")
     assert trials_of(experiment)
-    if name not in ("controls", "checkpoints", "checkpoints-by-pictures"):
+    if name != "controls" and not name.startswith("checkpoints"):
         assert len(experiment.chosen_concepts()) >= 12
         assert len(experiment.seeds) * len(experiment.chosen_concepts()) >= (26 if name == "targets-again" else 39)
 

@@ -123,6 +123,8 @@ def test_a_trial_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> Non
         ({"arm": {"wording": "shuffled"}}, False),
         ({"arm": {"pooling": "highest_id"}}, False),
         ({"arm": {"checkpoints": [1]}}, False),
+        ({"arm": {"examined_twice": True}}, False),
+        ({"arm": {"examined_twice": False}}, True),
     ],
 )
 def test_a_trial_is_known_by_all_that_its_result_depends_on_and_nothing_else(

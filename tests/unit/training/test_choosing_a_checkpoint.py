@@ -72,6 +72,20 @@ def test_a_score_decides_whatever_loss_and_drift_say() -> None:
     assert choose(run((0.1, 0.2, 0.3, 0.4, 0.5), (9.0,) * 5, (0.1, 0.2, 0.3, 0.9, 0.4))).step == 800
 
 
+def test_scores_that_say_little_leave_the_usual_number() -> None:
+    flat = choose(run(scores=(0.52, 0.51, 0.50, 0.49, 0.48)))
+    assert flat.step == 400, "400 are usual for four pictures"
+    assert "0.020 higher at step 100: too little to go so far from the usual 400 steps for 4 pictures" in flat.reason
+    steep = choose(run(scores=(0.9, 0.8, 0.7, 0.6, 0.5)))
+    assert steep.step == 100
+
+
+def test_a_run_far_from_the_usual_number_is_chosen_from_by_its_scores_alone() -> None:
+    steps = (1, 2, 4, 8)
+    scored = tuple(Candidate(step, score=0.5 - step / 100) for step in steps)
+    assert choose(Measured(scored, pictures=40)).step == 1
+
+
 def test_a_lucky_score_far_from_the_others_best_is_not_taken() -> None:
     chosen = choose(run(scores=(0.10, 0.62, 0.50, 0.55, 0.2)))
     assert chosen.step == 400
