@@ -4,13 +4,16 @@ import re
 import sys
 from pathlib import Path
 
-from lorasmith.errors import DataError
+from lorasmith.errors import ConfigError, DataError
 from lorasmith.runs.experiment_tables import as_markdown, tables_of
 from lorasmith.runs.proxies import agreements
 from lorasmith.runs.proxies import as_markdown as proxies_as_markdown
 from lorasmith.runs.regret import as_markdown as regret_as_markdown
 from lorasmith.runs.regret import regrets
 
+SETTLED_ON = ("checkpoints", "checkpoints-by-pictures")
+"""What the rules for checkpoints were settled on; the other experiments judge them."""
+ELSEWHERE = ("checkpoints-again",)
 PAGE = Path(__file__).parents[1] / "docs" / "experiments.md"
 
 
@@ -28,12 +31,13 @@ def main(folder: Path) -> None:
     tables = [table for table in tables_of(folder) if not table.plan.name.startswith("checkpoints")]
     page = filled(PAGE.read_text(encoding="utf-8"), "tables", "\n".join(as_markdown(one) for one in tables))
     for name, text in (
-        ("regret", lambda: regret_as_markdown(regrets(folder), score="joint")),
+        ("regret", lambda: regret_as_markdown(regrets(folder, experiments=SETTLED_ON), score="joint")),
+        ("regret elsewhere", lambda: regret_as_markdown(regrets(folder, experiments=ELSEWHERE), score="joint")),
         ("proxies", lambda: proxies_as_markdown(agreements(folder))),
     ):
         try:
             page = filled(page, name, text())
-        except DataError as none:
+        except (ConfigError, DataError) as none:
             sys.stderr.write(f"{none}\n")
     PAGE.write_text(page, encoding="utf-8")
 

@@ -60,7 +60,7 @@ class Arm(Section):
     """Steps after which it is evaluated as well; the last step always is."""
 
     examined_twice: bool = False
-    """Whether its prompts are drawn a second time with other noise: one drawing to choose by, the other to judge by."""
+    """Whether its prompts, and nothing else, are drawn with two noises: one to choose by, the other to judge by."""
 
 
 class Experiment(Section):

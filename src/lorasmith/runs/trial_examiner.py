@@ -61,10 +61,11 @@ class WorldExaminer:
         return self._opened(config).fingerprint
 
     def examine(self, export: Path | None, trial: Trial, instance_images: Path) -> Scores:
-        """All scores that could be taken, joint of each half of the prompts too, and those of a second drawing."""
+        """All scores that could be taken, and joint of each half of the prompts; or those of prompts drawn twice."""
         settings = self._settings(trial.concept, trial.seed, instance_images)
-        scores = _scores(self._evaluate(export, trial, settings))
-        return {**scores, **self._second(export, trial, settings)} if trial.set_up.examined_twice else scores
+        if trial.set_up.examined_twice:
+            return self._twice(export, trial, replace(settings, amounts=_PROMPTS_ALONE))
+        return _scores(self._evaluate(export, trial, settings))
 
     def _evaluate(self, export: Path | None, trial: Trial, settings: EvaluationSettings) -> Evaluation:
         base = self._opened(trial.config.model)
@@ -72,11 +73,11 @@ class WorldExaminer:
             return evaluate_untrained(settings, base=base)
         return evaluate_run(export, settings, base=base)
 
-    def _second(self, export: Path | None, trial: Trial, settings: EvaluationSettings) -> Scores:
-        """The same prompts with other noise; nothing but what they are asked for is drawn."""
-        again = replace(settings, seed=settings.seed + _SEEDS_OF_SECOND, amounts=_PROMPTS_ALONE)
-        evaluation = self._evaluate(export, trial, again)
-        return {second_drawing(name): evaluation.value(name) for name in _KEPT_OF_SECOND}
+    def _twice(self, export: Path | None, trial: Trial, settings: EvaluationSettings) -> Scores:
+        """The prompts and nothing else, since checkpoints are many; the second time with other noise."""
+        first = self._evaluate(export, trial, settings)
+        again = self._evaluate(export, trial, replace(settings, seed=settings.seed + _SEEDS_OF_SECOND))
+        return {**_scores(first), **{second_drawing(name): again.value(name) for name in _KEPT_OF_SECOND}}
 
     def _settings(self, concept: Concept, seed: int, instance_images: Path | None) -> EvaluationSettings:
         return EvaluationSettings(
