@@ -41,7 +41,10 @@ BLOCKS = (
     *((f"up_blocks.0.attentions.{place}", f"output_blocks_{place}_1", 10) for place in range(3)),
     *((f"up_blocks.1.attentions.{place}", f"output_blocks_{3 + place}_1", 2) for place in range(3)),
 )
-LINEARS = tuple(product(("attn1", "attn2"), ("to_q", "to_k", "to_v", "to_out.0")))
+LINEARS = (
+    *(f"{attention}.{linear}" for attention in ("attn1", "attn2") for linear in ("to_q", "to_k", "to_v", "to_out.0")),
+    *("ff.net.0.proj", "ff.net.2"),
+)
 
 
 @dataclass(frozen=True)
@@ -104,23 +107,23 @@ def test_four_pivotal_steps_fit_into_the_promised_memory(trained: Trained) -> No
 @pytest.mark.slow
 def test_the_diffusers_file_has_exactly_the_keys_of_sdxl_loras(trained: Trained) -> None:
     expected = {
-        f"unet.{block}.transformer_blocks.{index}.{attention}.{linear}.lora_{half}.weight"
+        f"unet.{block}.transformer_blocks.{index}.{linear}.lora_{half}.weight"
         for block, _, depth in BLOCKS
-        for index, (attention, linear), half in product(range(depth), LINEARS, "AB")
+        for index, linear, half in product(range(depth), LINEARS, "AB")
     }
-    assert len(expected) == 2 * 560
+    assert len(expected) == 2 * 700
     assert keys_of(trained.run.export / "pytorch_lora_weights.safetensors").keys() == expected
 
 
 @pytest.mark.slow
 def test_the_webui_file_has_exactly_the_keys_of_sdxl_loras(trained: Trained) -> None:
     expected = {
-        f"lora_unet_{block}_transformer_blocks_{index}_{attention}_{linear.replace('.', '_')}.{tensor}"
+        f"lora_unet_{block}_transformer_blocks_{index}_{linear.replace('.', '_')}.{tensor}"
         for _, block, depth in BLOCKS
-        for index, (attention, linear) in product(range(depth), LINEARS)
+        for index, linear in product(range(depth), LINEARS)
         for tensor in ("lora_down.weight", "lora_up.weight", "alpha")
     }
-    assert len(expected) == 3 * 560
+    assert len(expected) == 3 * 700
     keys = keys_of(trained.run.export / "concept.safetensors")
     assert keys.keys() == expected
     assert keys["lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.lora_down.weight"] == (16, 640)

@@ -164,7 +164,7 @@ def _training(request: BenchRequest, base: Path, folder: Path, *, pivot: float) 
                 "resolution": request.size or (256 if request.base == "medium" else None),
                 "cache_folder": folder / "cache",
             },
-            "adapter": {"rank": request.rank},
+            "adapter": {"rank": request.rank, "targets": "attention"},
             "optimizer": {"name": request.optimizer},
             "schedule": {"steps": 1000, "batch_size": request.batch_size, "pivot": pivot},
             "runtime": {

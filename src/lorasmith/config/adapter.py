@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from lorasmith.config.section import Section
 
 Rank = Annotated[int, Field(ge=1, le=1024)]
+Targets = Literal["attention", "attention+feed-forward"]
 
 CONTENT_BLOCK: Final = "up_blocks.0.attentions.0"
 STYLE_BLOCK: Final = "up_blocks.0.attentions.1"
@@ -29,8 +30,9 @@ class AdapterConfig(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the adapter's inputs dropped while training."""
 
-    targets: Literal["attention", "attention+feed-forward"] = "attention"
-    """Which linear layers of the denoiser's transformer blocks get an adapter."""
+    targets: Targets | None = None
+    """Which linear layers of the denoiser's transformer blocks get an adapter; None means all of these, and attention
+    alone for B-LoRA."""
 
     blocks: tuple[str, ...] = ()
     """The denoiser's blocks that get an adapter, such as `mid_block,up_blocks.0.attentions.1`; empty means all."""
@@ -46,6 +48,11 @@ class AdapterConfig(Section):
 
     text_encoder_rank: Rank | None = None
     """Rank of the text encoders' adapters; None means the denoiser's rank."""
+
+    @property
+    def chosen_targets(self) -> Targets:
+        """The layers that get an adapter. B-LoRA's blocks were found, and its files are, with attention alone."""
+        return self.targets or ("attention" if self.b_lora else "attention+feed-forward")
 
     @property
     def chosen_blocks(self) -> tuple[str, ...]:

@@ -248,6 +248,7 @@ MANNER_DEFAULTS: Mapping[str, object] = {
     "schedule.batch_size": 4,
     "schedule.warmup_steps": 500,
     "adapter.rank": 4,
+    "adapter.targets": "attention",
     "validation.count": 4,
     "checkpoint.every": 500,
 }

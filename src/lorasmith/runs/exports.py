@@ -187,7 +187,7 @@ def _settings(config: TrainConfig) -> dict[str, str | int | float]:
         "warmup_steps": config.schedule.warmup_steps,
         "noise_offset": config.objective.noise_offset,
         "repeats": config.data.repeats,
-        "targets": config.adapter.targets,
+        "targets": config.adapter.chosen_targets,
     }
     if config.objective.snr_gamma is not None:
         settings["snr_gamma"] = config.objective.snr_gamma

@@ -149,7 +149,7 @@ def adapter_shape(config: TrainConfig, part: PartName) -> AdapterShape:
     alpha = float(rank) if adapter.alpha is None else adapter.alpha * rank / adapter.rank
     if part != "denoiser":
         return AdapterShape(adapter.kind, rank, alpha, adapter.dropout, text_encoder_targets())
-    targets = denoiser_targets(adapter.targets)
+    targets = denoiser_targets(adapter.chosen_targets)
     return AdapterShape(adapter.kind, rank, alpha, adapter.dropout, targets, adapter.chosen_blocks, adapter.block_ranks)
 
 

@@ -52,19 +52,28 @@ def told(adapter: dict[str, Any], folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("rank", [4, 16])
-def test_sdxls_attention_takes_1451520_numbers_for_each_rank(sdxl_configs: Path, rank: int) -> None:
-    assert sizes(sdxl_configs, rank=rank) == {"denoiser": (560, 1_451_520 * rank)}
+def test_sdxl_takes_2616320_numbers_for_each_rank_and_1451520_of_them_on_attention(
+    sdxl_configs: Path, rank: int
+) -> None:
+    assert sizes(sdxl_configs, rank=rank) == {"denoiser": (700, 2_616_320 * rank)}
+    assert sizes(sdxl_configs, rank=rank, targets="attention") == {"denoiser": (560, 1_451_520 * rank)}
+
+
+def test_b_lora_is_on_attention_alone_unless_told_otherwise(sdxl_configs: Path) -> None:
+    assert sizes(sdxl_configs, rank=4, b_lora=True) == {"denoiser": (160, 4 * 440_320)}
+    assert sizes(sdxl_configs, rank=4, b_lora=True, targets="attention+feed-forward")["denoiser"][0] == 200
 
 
 def test_sdxls_blocks_text_encoders_and_magnitudes_are_counted(sdxl_configs: Path) -> None:
     everywhere = sizes(sdxl_configs, rank=8)["denoiser"][1]
-    of_a_layer = 6 * (1280 + 1280) + 2 * (2048 + 1280)  # keys and values of the text are 2048 wide
+    of_attention = 6 * (1280 + 1280) + 2 * (2048 + 1280)  # keys and values of the text are 2048 wide
+    of_a_layer = of_attention + (1280 + 10240) + (5120 + 1280)  # GEGLU has a gate beside each of its 5120 outputs
     in_the_middle = sizes(sdxl_configs, rank=8, blocks=("mid_block",))["denoiser"]
-    assert in_the_middle == (80, 8 * 10 * of_a_layer)
+    assert in_the_middle == (100, 8 * 10 * of_a_layer)
     more = sizes(sdxl_configs, rank=8, block_ranks={"mid_block": 24})["denoiser"]
-    assert more == (560, everywhere + 2 * in_the_middle[1])
+    assert more == (700, everywhere + 2 * in_the_middle[1])
     dora = sizes(sdxl_configs, rank=8, kind="dora", blocks=("mid_block",))["denoiser"]
-    assert dora == (80, in_the_middle[1] + 80 * 1280)
+    assert dora == (100, in_the_middle[1] + 10 * (8 * 1280 + 10240 + 1280))
     encoders = sizes(sdxl_configs, rank=8, text_encoders=True, text_encoder_rank=2)
     assert encoders["text_encoder_1"] == (48, 48 * 2 * 2 * 768)
     assert encoders["text_encoder_2"] == (128, 128 * 2 * 2 * 1280)
