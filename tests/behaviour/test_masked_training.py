@@ -99,13 +99,17 @@ def test_a_masked_background_is_hardly_learnt_and_the_subject_all_the_more(
 ) -> None:
     bare = subject_and_background(tmp_path / "whole", masked=False)
     covered = subject_and_background(tmp_path / "masked", masked=True)
-    whole_subject, whole_background = learnt(small_run(**options(tiny_v_base, bare)))
-    subject, background = learnt(small_run(**options(tiny_v_base, covered)))
+    slowly: dict[str, Mapping[str, Any]] = {  # at the others' rate of 0.01 the last steps leave much to chance
+        "optimizer": {**FAST, "learning_rate": 3e-3},
+        "schedule": {"steps": 80, "batch_size": 4, "pivot": 0.1},
+    }
+    whole_subject, whole_background = learnt(small_run(**options(tiny_v_base, bare, **slowly)))
+    subject, background = learnt(small_run(**options(tiny_v_base, covered, **slowly)))
     assert whole_background > 0.1, "the background can be learnt"
-    # Measured: 20 % of the error without a mask, 4 % with one: what is learnt of the subject moves the whole picture.
+    # Measured: 28 % of the error without a mask, 6 % with one: what is learnt of the subject moves the whole picture.
     assert background < 0.4 * whole_background
     assert subject > whole_subject
-    _, leaking = learnt(small_run(**options(tiny_v_base, covered, objective={"unmasked_weight": 0.1})))
+    _, leaking = learnt(small_run(**options(tiny_v_base, covered, objective={"unmasked_weight": 0.1}, **slowly)))
     assert background < leaking < whole_background
 
 

@@ -111,6 +111,6 @@ def test_text_encoder_adapters_move_and_change_what_prompts_mean(small_run: Smal
 
 
 def test_prodigy_finds_a_rate_by_itself(small_run: SmallRun) -> None:
-    training = small_run(optimizer={"name": "prodigy", "d0": 1e-4}, schedule={"steps": 30, "batch_size": 4})
-    train(training, 30)
+    training = small_run(optimizer={"name": "prodigy", "d0": 1e-4}, schedule={"steps": 60, "batch_size": 4})
+    train(training, 60)
     assert (training.parts["denoiser"].distance or 0) > 1.1e-4

@@ -123,7 +123,7 @@ def epochs_after_a_resume(bench: Bench) -> list[Difference]:
 
 def updates_lost_in_bf16(bench: Bench) -> list[Difference]:
     """C-9. The down-weights of a fresh adapter of rank 4 under `--mixed_precision bf16`, after one update."""
-    training = bench.run(bench.config(runtime={"precision": "bf16"}))
+    training = bench.run(bench.config(runtime={"precision": "bf16"}, adapter={"rank": 4, "targets": "attention"}))
     weights = {name: nn.Parameter(p.detach()) for name, p in training.parts["denoiser"].parameters.items() if p.any()}
     start = torch.cat([parameter.flatten() for parameter in weights.values()]).detach().clone()
     gradient = torch.randn(start.shape, generator=torch.Generator().manual_seed(0))

@@ -16,14 +16,21 @@ from lorasmith.training.loop import Training
 from lorasmith.training.step import StepDraws
 
 PRIOR = {"class_prompt": "a photo of a dog", "num_class_images": 3, "weight": 0.7}
+SCRIPTS_LAYERS = {"targets": "attention"}
 ARMS: dict[str, dict[str, Any]] = {
-    "plain": {"tokens": {"enabled": False}},
-    "min-snr": {"tokens": {"enabled": False}, "objective": {"snr_gamma": 5.0}},
-    "prior": {"tokens": {"enabled": False}, "prior": PRIOR},
-    "prior and min-snr": {"prior": PRIOR, "objective": {"snr_gamma": 2.0, "noise_offset": 0.1}},
-    "EDM's style": {"tokens": {"enabled": False}, "objective": {"edm_style": True}},
-    "pivotal": {},
-    "text encoders": {"tokens": {"enabled": False}, "adapter": {"rank": 4, "text_encoders": True}},
+    name: {"adapter": SCRIPTS_LAYERS, **arm}
+    for name, arm in {
+        "plain": {"tokens": {"enabled": False}},
+        "min-snr": {"tokens": {"enabled": False}, "objective": {"snr_gamma": 5.0}},
+        "prior": {"tokens": {"enabled": False}, "prior": PRIOR},
+        "prior and min-snr": {"prior": PRIOR, "objective": {"snr_gamma": 2.0, "noise_offset": 0.1}},
+        "EDM's style": {"tokens": {"enabled": False}, "objective": {"edm_style": True}},
+        "pivotal": {},
+        "text encoders": {
+            "tokens": {"enabled": False},
+            "adapter": {"rank": 4, "text_encoders": True, **SCRIPTS_LAYERS},
+        },
+    }.items()
 }
 BASES = ("tiny_base", "tiny_v_base", "tiny_edm_base")
 
