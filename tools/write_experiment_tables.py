@@ -12,8 +12,8 @@ from lorasmith.runs.regret import as_markdown as regret_as_markdown
 from lorasmith.runs.regret import regrets
 
 SETTLED_ON = ("checkpoints", "checkpoints-by-pictures")
-"""What the rules for checkpoints were settled on; the other experiments judge them."""
-ELSEWHERE = ("checkpoints-again",)
+"""What the rules for checkpoints were first settled on; `checkpoints-again` changed one of them, ELSEWHERE judges."""
+ELSEWHERE = ("checkpoints-elsewhere",)
 PAGE = Path(__file__).parents[1] / "docs" / "experiments.md"
 
 

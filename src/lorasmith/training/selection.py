@@ -22,11 +22,9 @@ LAST_SHARE: Final = 1.5
 """Candidates lie between these shares of the usual number of steps. Going on further was never worth it on the embedded
 base, and a choice near the usual number would not take what comes of it."""
 
-DRIFT_BUDGET: Final = 0.3
+DRIFT_BUDGET: Final = 0.4
 """How far predictions of prompts without the concept may move, as a share of the base's own loss on them. The best
-checkpoints of the embedded base's trials lie at 0.07 to 0.23, and at 0.28 of a concept that was hardly learnt."""
-LOSS_WEIGHT: Final = 0.25
-"""How far the step of the least held-out loss draws the choice towards itself, in logarithms of steps."""
+checkpoints of the embedded base's trials lie at 0.07 to 0.35."""
 USUAL_PULL: Final = 0.1
 """What a checkpoint e times off the usual number of steps, or further, has to score more (scores are from 0 to 1); a
 parabola up to there. 25 pictures tell scores apart to about as much, and of the embedded base's trials luck moves the
@@ -127,7 +125,7 @@ def smoothed(steps: Sequence[int], scores: Sequence[float]) -> list[float]:
 
 
 def _ours(measured: Measured) -> Choice:
-    """By the evaluator's score where there is one, else near the usual number, drawn by loss and bound by drift."""
+    """By the evaluator's score where there is one, else near the usual number, bound by drift."""
     scored = [(one, one.score) for one in measured.candidates if one.score is not None]
     if scored:
         return _best_score(scored, measured.pictures)
@@ -160,26 +158,16 @@ def _pull(step: int, usual: int) -> float:
 
 
 def _near_the_usual(measured: Measured) -> Choice:
-    """The candidate nearest to the usual number of steps, drawn a little to the least held-out loss, before drift.
+    """The candidate nearest to the usual number of steps, before drift.
 
-    A weighted mean in logarithms: the loss of one or two held-out pictures is least where likeness still grows, and
-    where that is differs from picture to picture more than the best point differs from run to run.
+    Held-out loss has no say: it is least where likeness still grows, and where that is differs from picture to picture
+    more than the best step differs from run to run.
     """
     usual = usual_steps(measured.pictures)
-    least = _with_least_loss(measured)
-    wanted, told = float(usual), f"the nearest to the usual {usual} steps for {measured.pictures} pictures"
-    if least is None:
-        told += "; no picture is held out, so nothing says whether these need more"
-    else:
-        candidate, loss = least
-        wanted = candidate.step**LOSS_WEIGHT * usual ** (1 - LOSS_WEIGHT)
-        told = (
-            f"the nearest to {wanted:.0f}, which is the usual {usual} steps for {measured.pictures} pictures drawn to "
-            f"step {candidate.step}, where the held-out loss is least ({loss:.4f})"
-        )
-    chosen = _nearest_in(measured.candidates, wanted)
+    chosen = _nearest_in(measured.candidates, usual)
     if _has_drifted(chosen):
         return _before_drift(measured, chosen)
+    told = f"the nearest to the usual {usual} steps for {measured.pictures} pictures"
     return Choice(chosen.step, told + _drift_told(chosen))
 
 
@@ -195,15 +183,11 @@ def _before_drift(measured: Measured, wanted: Candidate) -> Choice:
 
 
 def _least_loss(measured: Measured) -> Choice:
-    least = _with_least_loss(measured)
-    if least is None:
+    with_loss = [(one.held_out_loss, one.step) for one in measured.candidates if one.held_out_loss is not None]
+    if not with_loss:
         return choose(measured, "last")
-    return Choice(least[0].step, f"the least held-out loss, {least[1]:.4f}")
-
-
-def _with_least_loss(measured: Measured) -> tuple[Candidate, float] | None:
-    with_loss = [(one, one.held_out_loss) for one in measured.candidates if one.held_out_loss is not None]
-    return min(with_loss, key=lambda pair: pair[1]) if with_loss else None
+    loss, step = min(with_loss)
+    return Choice(step, f"the least held-out loss, {loss:.4f}")
 
 
 def _nearest(measured: Measured, wanted: float, told: str) -> Choice:
