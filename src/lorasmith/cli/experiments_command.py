@@ -45,11 +45,12 @@ def run(
     workers: Annotated[int, typer.Option(min=1, help="Processes to work side by side.")] = 1,
 ) -> None:
     """Do every trial of the experiments that is not done yet. Stop it at any time; the same command goes on."""
+    from lorasmith.data.wording import counted
     from lorasmith.runs.experiment_file import find_experiment
     from lorasmith.runs.experiment_workers import run_with_workers
 
     done = run_with_workers([find_experiment(named) for named in experiments], to, workers=workers, tell=say)
-    say(f"{done} trials were done now; `lorasmith experiments table {to}` shows what they say.")
+    say(f"Done meanwhile: {counted(done, 'trial')}. `lorasmith experiments table {to}` shows what they say.")
 
 
 def table(folder: Folder, *, out: Out = None) -> None:

@@ -21,7 +21,7 @@ Tell = Callable[[str], None]
 
 
 def run_with_workers(paths: Sequence[Path], folder: Path, *, workers: int, tell: Tell) -> int:
-    """Do the experiments' trials; how many were done. Files are read before any process is started.
+    """Do the experiments' trials; how many more are done then, by whomever. Files are read before any process starts.
 
     Each worker takes its share of the processor's threads. A worker's failure is the command's, once all have ended.
     """

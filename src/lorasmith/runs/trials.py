@@ -175,6 +175,7 @@ def _facts(config: TrainConfig) -> dict[str, Any]:
         if isinstance(kept.get(section), dict):
             kept[section] = {name: value for name, value in kept[section].items() if name not in places}
     kept["held_out"] = config.validation.held_out
+    kept["adapter"]["targets"] = config.adapter.chosen_targets  # not None: which layers that means has changed before
     return _said(kept)
 
 

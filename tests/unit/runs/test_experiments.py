@@ -116,6 +116,8 @@ def test_a_trial_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> Non
         ({"options": {"output.name": "elsewhere", "checkpoint.keep": 5, "validation.prompts": "a"}}, True),
         ({"options": {"data.flip": False, "tokens.init": "none"}}, True),
         ({"options": {"adapter.rank": 5}}, False),
+        ({"options": {"adapter.targets": "attention+feed-forward"}}, True),
+        ({"options": {"adapter.targets": "attention"}}, False),
         ({"options": {"schedule.pivot_step": 0}}, False),
         ({"options": {"validation.held_out": 1}}, False),
         ({"options": {"optimizer.name": "adamw"}}, False),
