@@ -20,7 +20,7 @@ TOLD: Final[Mapping[RuleName, str]] = {
     "steps_per_picture": "100 steps a picture",
     "square_root": "330·√pictures steps",
     "least_loss": "least held-out loss",
-    "ours": "lorasmith without scores: the usual steps, bound by drift",
+    "ours": "lorasmith without scores: the usual steps, before anything goes wrong",
 }
 _CHOOSING: Final = "product"
 """The score that `lorasmith best` chooses by."""

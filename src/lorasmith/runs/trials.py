@@ -82,7 +82,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class CheckpointScores:
-    """What one checkpoint of a trial scored, its held-out loss as a share of the base's, and its drift."""
+    """What one checkpoint of a trial scored, its held-out loss, and its drift (a share of the base's own loss)."""
 
     step: int
     scores: Scores

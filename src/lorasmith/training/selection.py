@@ -25,6 +25,10 @@ base, and a choice near the usual number would not take what comes of it."""
 DRIFT_BUDGET: Final = 0.4
 """How far predictions of prompts without the concept may move, as a share of the base's own loss on them. The best
 checkpoints of the embedded base's trials lie at 0.07 to 0.35."""
+LOSS_BUDGET: Final = 1.5
+"""How large the held-out loss may become, as a share of what it was before training. Up to the usual number of steps it
+stays under 1.2 in the embedded base's trials; one with steps sixteen times too large, which unlearnt everything, came
+to 2.0."""
 USUAL_PULL: Final = 0.1
 """What a checkpoint e times off the usual number of steps, or further, has to score more (scores are from 0 to 1); a
 parabola up to there. 25 pictures tell scores apart to about as much, and of the embedded base's trials luck moves the
@@ -125,7 +129,7 @@ def smoothed(steps: Sequence[int], scores: Sequence[float]) -> list[float]:
 
 
 def _ours(measured: Measured) -> Choice:
-    """By the evaluator's score where there is one, else near the usual number, bound by drift."""
+    """By the evaluator's score where there is one, else near the usual number, bound by drift and held-out loss."""
     scored = [(one, one.score) for one in measured.candidates if one.score is not None]
     if scored:
         return _best_score(scored, measured.pictures)
@@ -158,28 +162,27 @@ def _pull(step: int, usual: int) -> float:
 
 
 def _near_the_usual(measured: Measured) -> Choice:
-    """The candidate nearest to the usual number of steps, before drift.
+    """The candidate nearest to the usual number of steps, before the first that went wrong.
 
-    Held-out loss has no say: it is least where likeness still grows, and where that is differs from picture to picture
-    more than the best step differs from run to run.
+    Where the held-out loss is least has no say: likeness still grows there, and where that is differs from picture to
+    picture more than the best step differs from run to run.
     """
     usual = usual_steps(measured.pictures)
-    chosen = _nearest_in(measured.candidates, usual)
-    if _has_drifted(chosen):
-        return _before_drift(measured, chosen)
+    wanted = _nearest_in(measured.candidates, usual)
+    up_to_it = [one for one in measured.candidates if one.step <= wanted.step]
+    for place, candidate in enumerate(up_to_it):
+        wrong = _gone_wrong(candidate, measured.start_loss)
+        if wrong is not None:
+            return _before(up_to_it, place, wrong)
     told = f"the nearest to the usual {usual} steps for {measured.pictures} pictures"
-    return Choice(chosen.step, told + _drift_told(chosen))
+    return Choice(wanted.step, told + _drift_told(wanted))
 
 
-def _before_drift(measured: Measured, wanted: Candidate) -> Choice:
-    """The last candidate before the wanted one that is within the drift budget; the first where none is."""
-    before = [one for one in measured.candidates if one.step < wanted.step and not _has_drifted(one)]
-    chosen = before[-1] if before else measured.candidates[0]
-    return Choice(
-        chosen.step,
-        f"the last before drift passes {DRIFT_BUDGET:.0%} of the base's own loss, where step {wanted.step} would have "
-        f"been taken{_drift_told(chosen)}",
-    )
+def _before(up_to_wanted: Sequence[Candidate], place: int, wrong: str) -> Choice:
+    """The candidate before the one that went wrong; the first where that is the first."""
+    chosen, first_wrong, wanted = up_to_wanted[max(0, place - 1)], up_to_wanted[place], up_to_wanted[-1]
+    which = "the first, where already" if place == 0 else f"the last before step {first_wrong.step}, where"
+    return Choice(chosen.step, f"{which} {wrong}; step {wanted.step} would have been taken{_drift_told(chosen)}")
 
 
 def _least_loss(measured: Measured) -> Choice:
@@ -198,8 +201,14 @@ def _nearest_in(candidates: Sequence[Candidate], wanted: float) -> Candidate:
     return min(candidates, key=lambda one: abs(math.log(one.step / wanted)))
 
 
-def _has_drifted(candidate: Candidate) -> bool:
-    return candidate.drift is not None and candidate.drift > DRIFT_BUDGET
+def _gone_wrong(candidate: Candidate, start_loss: float | None) -> str | None:
+    """What says that training spoilt more than it taught; None where nothing does."""
+    if candidate.drift is not None and candidate.drift > DRIFT_BUDGET:
+        return f"drift, {candidate.drift:.0%} of the base's own loss, has passed {DRIFT_BUDGET:.0%}"
+    loss = candidate.held_out_loss
+    if loss is not None and start_loss and loss > LOSS_BUDGET * start_loss:
+        return f"the held-out loss, {loss:.4f}, has passed {LOSS_BUDGET} times the {start_loss:.4f} it began with"
+    return None
 
 
 def _drift_told(candidate: Candidate) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from lorasmith.training.selection import (
     DRIFT_BUDGET,
+    LOSS_BUDGET,
     Candidate,
     Choice,
     Measured,
@@ -58,13 +59,32 @@ def test_without_scores_the_checkpoint_nearest_to_the_usual_number_is_taken_what
         assert chosen.reason == "the nearest to the usual 300 steps for 3 pictures; drift 10% of the base's own loss"
 
 
-def test_drift_ends_what_the_usual_number_would_have_taken() -> None:
+def test_the_last_checkpoint_before_drift_passes_its_budget_is_taken() -> None:
     over = DRIFT_BUDGET * 1.1
-    chosen = choose(run((0.8, 0.6, 0.4, 0.44, 0.6), (0.0, 0.1, over, over, over)))
-    assert chosen.step == 200
-    assert "step 400 would have been taken; drift 10%" in chosen.reason
-    assert choose(run((0.8, 0.6, 0.4, 0.44, 0.6), (over,) * 5)).step == 100, "the least harm there is"
+    chosen = choose(run(drifts=(0.0, 0.1, over, over, over)))
+    assert chosen == Choice(
+        200,
+        "the last before step 400, where drift, 44% of the base's own loss, has passed 40%; step 400 would have been "
+        "taken; drift 10% of the base's own loss",
+    )
     assert choose(run(drifts=(0.0, 0.1, DRIFT_BUDGET, over, over))).step == 400, "at the budget, not past it"
+    assert choose(run(drifts=(0.0, over, 0.1, 0.1, 0.1))).step == 100, "what comes after it is not trusted"
+    first = choose(run(drifts=(over,) * 5))
+    assert first.step == 100, "the least harm there is"
+    assert first.reason.startswith("the first, where already drift, 44%")
+
+
+def test_the_last_checkpoint_before_the_held_out_loss_passes_its_budget_is_taken() -> None:
+    over = LOSS_BUDGET * 1.1
+    chosen = choose(run((0.9, 0.9, over, 1.2, 1.2), start=1.0))
+    assert chosen == Choice(
+        200,
+        "the last before step 400, where the held-out loss, 1.6500, has passed 1.5 times the 1.0000 it began with; "
+        "step 400 would have been taken",
+    )
+    assert choose(run((0.9, 0.9, 1.2, over, over), start=1.0)).step == 400, "what went wrong later does no harm"
+    assert choose(run((0.9, 0.9, over, over, over), start=2.0)).step == 400, "it is a share of where it began"
+    assert choose(run((0.9, 0.9, over, over, over), start=None)).step == 400
 
 
 def test_a_score_decides_whatever_loss_and_drift_say() -> None:
