@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lorasmith.errors import ConfigError, DataError
@@ -11,9 +12,12 @@ from lorasmith.runs.proxies import as_markdown as proxies_as_markdown
 from lorasmith.runs.regret import as_markdown as regret_as_markdown
 from lorasmith.runs.regret import regrets
 
-SETTLED_ON = ("checkpoints", "checkpoints-by-pictures")
-"""What the rules for checkpoints were first settled on; `checkpoints-again` changed one of them, ELSEWHERE judges."""
-ELSEWHERE = ("checkpoints-elsewhere",)
+REGRET = {
+    "regret": ("checkpoints", "checkpoints-by-pictures"),  # what the rules for checkpoints were first settled on
+    "regret elsewhere": ("checkpoints-elsewhere",),  # what judges them
+    "regret of hot runs": ("checkpoints-hot",),
+}
+"""The experiments that each table of regret is of."""
 PAGE = Path(__file__).parents[1] / "docs" / "experiments.md"
 
 
@@ -30,11 +34,12 @@ def main(folder: Path) -> None:
     """Write all kinds of tables; regret and proxies are left as they are where there are no trials for them."""
     tables = [table for table in tables_of(folder) if not table.plan.name.startswith("checkpoints")]
     page = filled(PAGE.read_text(encoding="utf-8"), "tables", "\n".join(as_markdown(one) for one in tables))
-    for name, text in (
-        ("regret", lambda: regret_as_markdown(regrets(folder, experiments=SETTLED_ON), score="joint")),
-        ("regret elsewhere", lambda: regret_as_markdown(regrets(folder, experiments=ELSEWHERE), score="joint")),
-        ("proxies", lambda: proxies_as_markdown(agreements(folder))),
-    ):
+    texts: dict[str, Callable[[], str]] = {
+        name: lambda of=of: regret_as_markdown(regrets(folder, experiments=of), score="joint")
+        for name, of in REGRET.items()
+    }
+    texts["proxies"] = lambda: proxies_as_markdown(agreements(folder))
+    for name, text in texts.items():
         try:
             page = filled(page, name, text())
         except (ConfigError, DataError) as none:
