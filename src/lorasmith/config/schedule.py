@@ -16,7 +16,7 @@ class ScheduleConfig(Section):
 
     steps: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     """Optimizer updates; None takes `epochs`, else `steps_per_picture`. `auto` trains past the usual number and exports
-    the best of about eight checkpoints on the way."""
+    the best of about ten checkpoints on the way."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Passes over the pictures (with repeats); ignored when `steps` is given."""

@@ -13,7 +13,17 @@ from lorasmith.errors import ConfigError, DataError
 from lorasmith.evaluation.paired import Interval, share_over_concepts
 from lorasmith.runs.experiments import read_plans
 from lorasmith.runs.trials import Ledger, TrialRecord, second_drawing
-from lorasmith.training.selection import Candidate, Choice, Measured, RuleName, choose, smoothed
+from lorasmith.training.selection import (
+    LAST_SHARE,
+    Candidate,
+    Choice,
+    Measured,
+    RuleName,
+    choose,
+    nearest_in,
+    smoothed,
+    usual_steps,
+)
 
 TOLD: Final[Mapping[RuleName, str]] = {
     "last": "the last step",
@@ -24,6 +34,9 @@ TOLD: Final[Mapping[RuleName, str]] = {
 }
 _CHOOSING: Final = "product"
 """The score that `lorasmith best` chooses by."""
+_EVER: Final = 1e6
+_AS_AUTO: Final = f"among those up to {LAST_SHARE:g} times the usual steps"
+"""What `--schedule.steps auto` keeps."""
 _BY_HALVES: Final = "lorasmith with an evaluator: half of the prompts choose, the other half judges"
 _BY_DRAWINGS: Final = "lorasmith with an evaluator: all prompts choose, drawn again with other noise they judge"
 
@@ -71,6 +84,7 @@ def regrets_of(records: Sequence[TrialRecord], *, score: str) -> list[RuleRegret
     found = [_of_rule(told, rule, records, score) for rule, told in TOLD.items()]
     for told, drawn in _by_kind_of_drawing(records, score).items():
         found.append(_of_an_evaluator(told, drawn, score))
+        found.append(_of_an_evaluator(f"{told}; {_AS_AUTO}", drawn, score, up_to=LAST_SHARE))
     return found
 
 
@@ -127,11 +141,16 @@ def _of_rule(told: str, rule: RuleName, records: Sequence[TrialRecord], score: s
     return RuleRegret(told, _regret(records, kept, score), _quartiles(choices))
 
 
-def _of_an_evaluator(told: str, drawn: Sequence[tuple[TrialRecord, _Drawings]], score: str) -> RuleRegret:
-    """The rule that sees the scores of one drawing, judged by the other alone; both ways round."""
+def _of_an_evaluator(
+    told: str, drawn: Sequence[tuple[TrialRecord, _Drawings]], score: str, *, up_to: float = _EVER
+) -> RuleRegret:
+    """The rule that sees the scores of one drawing, judged by the other alone; both ways round.
+
+    It chooses among candidates up to so many times the usual steps, and is compared with the best of all.
+    """
     choices, kept = list[Choice](), list[float]()
     for record, (one, other) in drawn:
-        pair = [(choose(_scored(record, by.chooses)), judge) for by, judge in ((one, other), (other, one))]
+        pair = [(choose(_scored(record, by.chooses, up_to)), judge) for by, judge in ((one, other), (other, one))]
         choices += [choice for choice, _ in pair]
         kept.append(fmean(_curve(record, judge.judges)[_place(record, choice)] for choice, judge in pair))
     return RuleRegret(told, _regret([record for record, _ in drawn], kept, score), _quartiles(choices))
@@ -202,13 +221,16 @@ def _measured(record: TrialRecord) -> Measured:
     return Measured(candidates, record.pictures, record.start_loss)
 
 
-def _scored(record: TrialRecord, score: str) -> Measured:
+def _scored(record: TrialRecord, score: str, up_to: float) -> Measured:
+    """With the scores of candidates up to the one nearest to so many times the usual steps."""
     plain = _measured(record)
+    last = nearest_in(plain.candidates, up_to * usual_steps(record.pictures)).step
     return replace(
         plain,
         candidates=tuple(
             replace(one, score=scored.scores[score])
             for one, scored in zip(plain.candidates, record.checkpoints, strict=True)
+            if one.step <= last
         ),
     )
 

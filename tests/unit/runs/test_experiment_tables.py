@@ -92,12 +92,22 @@ def test_regret_is_the_share_of_the_best_that_is_lost() -> None:
     assert by_rule["least held-out loss"].regret.mean == pytest.approx(0.0)
     assert by_rule["100 steps a picture"].chosen_steps == (400, 400, 400)
     assert by_rule["100 steps a picture"].regret.mean == pytest.approx(0.25)
-    (with_score,) = [one for rule, one in by_rule.items() if "evaluator" in rule]
+    with_score, as_auto = [one for rule, one in by_rule.items() if "evaluator" in rule]
+    assert as_auto.regret.mean == with_score.regret.mean, "800 steps are twice the usual number for four pictures"
     assert "half of the prompts" in with_score.rule
     assert with_score.regret.mean == pytest.approx(0.0)
     text = regret_as_markdown(list(by_rule.values()), score="joint")
     assert "| the last step | 100.0% |" in text
     assert "3 trials" in text
+
+
+def test_what_lies_beyond_the_checkpoints_that_auto_keeps_is_lost_to_it() -> None:
+    late = [replace(curve(name, parabola(3, 0.8), (0.5, 0.3, 0.9, 0.9)), pictures=2) for name in CONCEPTS]
+    with_score, as_auto = [one for one in regrets_of(late, score="joint") if "evaluator" in one.rule]
+    assert set(with_score.chosen_steps) == {800}
+    assert set(as_auto.chosen_steps) == {400}, "twice the usual 200 steps for two pictures"
+    assert "up to 2 times the usual steps" in as_auto.rule
+    assert as_auto.regret.mean == pytest.approx(0.25)
 
 
 def drawn_twice(record: TrialRecord, first: tuple[float, ...], second: tuple[float, ...]) -> TrialRecord:
@@ -122,7 +132,7 @@ def test_an_evaluators_choice_is_judged_by_pictures_it_has_not_seen() -> None:
     misled = [
         drawn_twice(curve(name, parabola(1, 0.8), losses), parabola(1, 0.8), parabola(3, 0.8)) for name in CONCEPTS
     ]
-    (found,) = [one for one in regrets_of(misled, score="joint") if "evaluator" in one.rule]
+    found, _ = [one for one in regrets_of(misled, score="joint") if "evaluator" in one.rule]
     assert "drawn again with other noise" in found.rule
     assert found.regret.mean == pytest.approx(0.5), "one drawing chooses the best, the other one that scores nothing"
     assert set(found.chosen_steps) == {200, 800}
@@ -132,7 +142,8 @@ def test_trials_examined_once_and_twice_are_told_apart() -> None:
     once = curve("robot", parabola(1, 0.8), (0.5, 0.3, 0.9, 0.9))
     twice = drawn_twice(curve("cactus", parabola(1, 0.8), (0.5, 0.3, 0.9, 0.9)), parabola(1, 0.8), parabola(1, 0.8))
     found = [one for one in regrets_of([once, twice], score="joint") if "evaluator" in one.rule]
-    assert [one.regret.values for one in found] == [1, 1]
+    assert [one.regret.values for one in found] == [1, 1, 1, 1]
+    assert ["half of the prompts" in one.rule for one in found] == [True, True, False, False]
     plain = [one for one in regrets_of([once, twice], score="joint") if "evaluator" not in one.rule]
     assert {one.regret.values for one in plain} == {2}
 
