@@ -1,11 +1,13 @@
 """Owns `lorasmith evaluate`: how good runs, exports and LoRA files are; measures nothing itself."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorasmith.cli.lists import listed
 from lorasmith.cli.talk import give, say
 from lorasmith.errors import ConfigError
 
@@ -25,7 +27,7 @@ def evaluate(
     quick: Annotated[bool, typer.Option("--quick", help="A third of the pictures, no curve.")] = False,
     scale: Annotated[float | None, typer.Option(help="Adapter scale; without it the export's own.")] = None,
     scales: Annotated[
-        str | None, typer.Option(help="Scales of the curve, such as 0.4,0.8,1.2; `none` for none.")
+        list[str] | None, typer.Option(help="Scales of the curve, such as 0.4,0.8,1.2; `none` for none.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other pictures.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
@@ -87,18 +89,19 @@ def _lines(evaluations: "list[Evaluation]") -> list[str]:
     return lines
 
 
-def _scales(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
+def _scales(said: Sequence[str] | None) -> tuple[float, ...] | None:
+    if not said:
         return None
-    if text.strip().lower() == "none":
+    words = listed(said)
+    if [word.lower() for word in words] == ["none"]:
         return ()
     try:
-        scales = tuple(float(part) for part in text.split(","))
+        scales = tuple(float(word) for word in words)
     except ValueError:
         scales = (-1.0,)
     if not all(0 < scale <= 4 for scale in scales):
         raise ConfigError(
-            f"the scales {text!r} are not numbers above 0 and up to 4", where="--scales",
+            f"the scales {','.join(words)!r} are not numbers above 0 and up to 4", where="--scales",
             remedy="Write them as 0.4,0.8,1.2.",
         )  # fmt: skip
     return scales

@@ -1,11 +1,12 @@
 """Owns `lorasmith generate`: draws with a run, an export, LoRA files or the base alone; draws nothing itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from lorasmith.cli.lists import listed
 from lorasmith.cli.talk import give, say
 from lorasmith.config.text import LongPrompts
 from lorasmith.data.wording import shown
@@ -30,12 +31,15 @@ def generate(
     prompt: Annotated[list[str] | None, typer.Option(help="Another prompt to draw; may be repeated.")] = None,
     negative_prompt: Annotated[str, typer.Option(help="What to keep out.")] = "",
     count: Annotated[int, typer.Option(help="How many pictures of each prompt, where one seed is given.")] = 4,
-    seed: Annotated[str, typer.Option(help="Seed of the first picture, the others count on; or seeds: 1,2,3.")] = "0",
+    seed: Annotated[
+        list[str] | None,
+        typer.Option(help="Seed of the first picture, the others count on from it; or seeds: 1,2,3.", show_default="0"),
+    ] = None,
     scale: Annotated[
-        str | None, typer.Option(help="Adapter scale, or several: 0.5,0.8,1; without it the export's own.")
+        list[str] | None, typer.Option(help="Adapter scale, or several: 0.5,0.8,1; without it the export's own.")
     ] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(help="Steps of the run's checkpoints: 400,800,final; or all.")
+        list[str] | None, typer.Option(help="Steps of the run's checkpoints: 400,800,final; or all.")
     ] = None,
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 25,
     guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 5.0,
@@ -79,16 +83,16 @@ def generate(
 
     source, first_prompt = _source_and_prompt(words)
     width_and_height = _size(size)
-    scales = _numbers(scale, float, "--scale") if scale is not None else (None,)
+    scales = _numbers(scale, float, "--scale") if scale else (None,)
     request = GenerateRequest(
         source=source,
         prompt=first_prompt,
         negative_prompt=negative_prompt,
         more_prompts=tuple(prompt or ()),
         count=count,
-        seed=_numbers(seed, int, "--seed"),
+        seed=_numbers(seed or ["0"], int, "--seed"),
         scale=scales[0] if len(scales) == 1 else tuple(number for number in scales if number is not None),
-        checkpoint=tuple(part.strip() for part in checkpoint.split(",")) if checkpoint is not None else (),
+        checkpoint=listed(checkpoint),
         steps=steps,
         guidance=guidance,
         sampler=sampler,
@@ -136,13 +140,12 @@ def _source_and_prompt(words: list[str]) -> tuple[Path | None, str]:
             )
 
 
-def _numbers(text: str, kind: Callable[[str], Number], where: str) -> tuple[Number, ...]:
-    """The numbers in `1,2,3`."""
+def _numbers(said: Sequence[str], kind: Callable[[str], Number], where: str) -> tuple[Number, ...]:
     try:
-        return tuple(kind(part.strip()) for part in text.split(","))
+        return tuple(kind(part) for part in listed(said))
     except ValueError:
         raise ConfigError(
-            f"{shown(text)!r} is not a number, nor several with commas between",
+            f"{shown(','.join(said))!r} is not a number, nor several with commas between",
             where=where,
             remedy="Write it as 1,2,3.",
         ) from None

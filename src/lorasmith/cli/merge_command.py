@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lorasmith.cli.lists import listed
 from lorasmith.cli.talk import give, say
 from lorasmith.errors import ConfigError
 
@@ -43,7 +44,7 @@ def merge(
         list[Path] | None, typer.Option(help="For zip: each file's pictures with captions, in order.")
     ] = None,
     words: Annotated[
-        str | None, typer.Option(help="Token abstractions in the merge, such as TOK,STYLE; without it numbered.")
+        list[str] | None, typer.Option(help="Token abstractions in the merge, such as TOK,STYLE; without it numbered.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of dare's choice and zip's noise.")] = 0,
     base: Annotated[str | None, typer.Option(help="The base, where files do not say it.")] = None,
@@ -81,7 +82,7 @@ def merge(
         protect=protect,
         zip=ZipSettings(steps, learning_rate, similarity_weight, batch_size),
         seed=seed,
-        words=tuple(word.strip() for word in words.split(",")) if words else (),
+        words=listed(words),
         instance_images=tuple(instance_images or ()),
         base=base,
         into_base=into_base,

@@ -90,6 +90,14 @@ def test_generate_takes_lists_and_no_run(ask: Ask, drawn: list[FakeRequest]) -> 
     assert (said["sampler"], said["schedule"]) == ("dpmpp_2m", "karras")
 
 
+def test_generate_takes_a_list_option_that_is_repeated(ask: Ask, drawn: list[FakeRequest]) -> None:
+    answer = ask("generate", "wolf", "a TOK", "--seed=1", "--seed=2,3", "--scale=0.5", "--scale=1",
+                 "--checkpoint=100", "--checkpoint=final")  # fmt: skip
+    assert answer.code == 0
+    said = drawn[0].said
+    assert (said["seed"], said["scale"], said["checkpoint"]) == ((1, 2, 3), (0.5, 1.0), ("100", "final"))
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
