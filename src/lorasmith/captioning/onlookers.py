@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from lorasmith.data.wording import shown
 from lorasmith.errors import DataError
 from lorasmith.models.hub_files import HubRepository, fetch, looks_like_hub_id
+from lorasmith.models.quiet import quiet_loading
 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
@@ -52,9 +53,9 @@ def opening(folder: Path, wanted: str, where: str) -> Generator[None]:
     """Say what was wanted where it cannot be opened, and keep transformers' hints about torchvision back."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
     try:
-        yield
+        with quiet_loading():
+            yield
     except _TROUBLE as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
@@ -64,7 +65,6 @@ def opening(folder: Path, wanted: str, where: str) -> Generator[None]:
         ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
-        transformers_logging.enable_progress_bar()
 
 
 def open_tokenizer(folder: Path) -> Any:

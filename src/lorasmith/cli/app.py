@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -31,7 +30,7 @@ from lorasmith.cli import (
     verify_command,
     world_command,
 )
-from lorasmith.cli.talk import clean, give, report_refusal, report_unexpected
+from lorasmith.cli.talk import clean, give, quieten_libraries, report_refusal, report_unexpected
 from lorasmith.errors import LorasmithError, ResourceError
 
 _DEBUG = "--debug"
@@ -71,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _write_any_file_name()
     _log_to_stderr()
-    _quieten_libraries()
+    quieten_libraries()
     debug = _DEBUG in words
     try:
         app(args=[word for word in words if word != _DEBUG], prog_name="lorasmith")
@@ -126,13 +125,6 @@ def _log_to_stderr() -> None:
         logger.addHandler(_Talk())
         logger.setLevel(logging.INFO)
         logger.propagate = False
-
-
-def _quieten_libraries() -> None:
-    """Their warnings are about packages and defaults that are not the user's; transformers' can be asked for."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # On some CPUs bitsandbytes misses a kernel for 4-bit weights; peft imports it wherever it is installed.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _write_any_file_name() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lorasmith.cli.talk import give, say
+from lorasmith.cli.talk import give, quieten_libraries, say
 
 Folder = Annotated[Path, typer.Argument(help="Where `lorasmith experiments run --to` put its trials.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the tables here as well (markdown).")]
@@ -49,7 +49,8 @@ def run(
     from lorasmith.runs.experiment_file import find_experiment
     from lorasmith.runs.experiment_workers import run_with_workers
 
-    done = run_with_workers([find_experiment(named) for named in experiments], to, workers=workers, tell=say)
+    paths = [find_experiment(named) for named in experiments]
+    done = run_with_workers(paths, to, workers=workers, tell=say, prepare=quieten_libraries)
     say(f"Done meanwhile: {counted(done, 'trial')}. `lorasmith experiments table {to}` shows what they say.")
 
 

@@ -1,5 +1,7 @@
 """Owns how the command line speaks: data on stdout, talk on stderr, no escapes from files; formats no tables."""
 
+import logging
+import os
 import re
 import sys
 import traceback
@@ -25,6 +27,13 @@ def clean(text: str) -> str:
 def talk_console() -> Console:
     """Where talk goes: stderr, in colour only on a terminal and without NO_COLOR."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def quieten_libraries() -> None:
+    """Their warnings are about packages and defaults that are not the user's; transformers' can be asked for."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # On some CPUs bitsandbytes misses a kernel for 4-bit weights; peft imports it wherever it is installed.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def say(text: str) -> None:

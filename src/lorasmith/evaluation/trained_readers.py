@@ -17,6 +17,7 @@ from transformers import CLIPModel, CLIPTokenizer, Dinov2Model
 from lorasmith.errors import DataError
 from lorasmith.evaluation.intervals import Floats
 from lorasmith.models import hub_files
+from lorasmith.models.quiet import quiet_loading
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ def _kept_folder(name: str) -> Path | None:
 def _load(kind: Any, folder: Path, *, where: str) -> Any:
     weights: dict[str, Any] = {} if kind is CLIPTokenizer else {"use_safetensors": True}
     try:
-        return kind.from_pretrained(folder, local_files_only=True, **weights)
+        with quiet_loading():
+            return kind.from_pretrained(folder, local_files_only=True, **weights)
     except (OSError, ValueError, RuntimeError) as failure:
         raise DataError(
             f"{folder} could not be opened: {str(failure).splitlines()[0]}",

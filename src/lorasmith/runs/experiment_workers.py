@@ -18,17 +18,21 @@ from lorasmith.runs.trial_examiner import WorldExaminer
 from lorasmith.runs.trials import Ledger
 
 Tell = Callable[[str], None]
+Prepare = Callable[[], None]
 
 
-def run_with_workers(paths: Sequence[Path], folder: Path, *, workers: int, tell: Tell) -> int:
+def run_with_workers(
+    paths: Sequence[Path], folder: Path, *, workers: int, tell: Tell, prepare: Prepare | None = None
+) -> int:
     """Do the experiments' trials; how many more are done then, by whomever. Files are read before any process starts.
 
     Each worker takes its share of the processor's threads. A worker's failure is the command's, once all have ended.
+    `prepare`, a function of a module, is called first in each process but this one.
     """
     for path in paths:
         read_experiment(path)
     before = len(Ledger(folder).done())
-    others = _start(paths, folder, workers - 1)
+    others = _start(paths, folder, workers - 1, prepare)
     if workers > 1:
         torch.set_num_threads(_threads(workers))
     try:
@@ -61,17 +65,19 @@ def _work(paths: Sequence[Path], folder: Path, tell: Tell) -> None:
         run_experiments(paths, folder, WorldExaminer(folder), stop=stop.is_set, tell=lambda done: tell(told(done)))
 
 
-def _start(paths: Sequence[Path], folder: Path, count: int) -> list[SpawnProcess]:
+def _start(paths: Sequence[Path], folder: Path, count: int, prepare: Prepare | None) -> list[SpawnProcess]:
     context = get_context("spawn")
-    arguments = ([*paths], folder, _threads(count + 1))
+    arguments = ([*paths], folder, _threads(count + 1), prepare)
     others = [context.Process(target=_other, args=arguments) for _ in range(count)]
     for other in others:
         other.start()
     return others
 
 
-def _other(paths: list[Path], folder: Path, threads: int) -> None:
+def _other(paths: list[Path], folder: Path, threads: int, prepare: Prepare | None) -> None:
     """Another process's share of the work; the first one tells of what both have done."""
+    if prepare is not None:
+        prepare()
     torch.set_num_threads(threads)
     try:
         _work(paths, folder, lambda text: None)

@@ -17,6 +17,7 @@ from transformers import (
     Dinov2Config,
     Dinov2Model,
 )
+from transformers.utils import logging as transformers_logging
 
 from lorasmith.errors import DataError
 from lorasmith.evaluation.trained_readers import open_clip, open_dino
@@ -75,6 +76,18 @@ def test_clip_reads_as_its_own_class_does(clip_folder: Path) -> None:
     assert mine == pytest.approx(both.image_embeds[0].numpy(), abs=1e-5)
     said = clip.texts(["a red thing"])[0]
     assert said / np.linalg.norm(said) == pytest.approx(both.text_embeds[0].numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("shown_before", [True, False])
+def test_opening_shows_no_progress_bars_and_leaves_the_setting_as_it_was(
+    clip_folder: Path, shown_before: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformers_logging, "_tqdm_active", shown_before)
+    assert open_clip(str(clip_folder), download=False) is not None
+    assert "Loading weights" not in capfd.readouterr().err
+    assert transformers_logging.is_progress_bar_enabled() is shown_before
+    CLIPModel.from_pretrained(clip_folder)
+    assert ("Loading weights" in capfd.readouterr().err) is shown_before
 
 
 def test_a_picture_is_read_the_same_whatever_stands_beside_it(clip_folder: Path, dino_folder: Path) -> None:

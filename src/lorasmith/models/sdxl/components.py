@@ -2,8 +2,7 @@
 # diffusers' and transformers' loaders are only partly typed.
 """Owns opening an SDXL base from a folder, one file or the hub, and refusing what is none; trains and draws nothing."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from lorasmith import embedded
 from lorasmith.config.base import ModelConfig
 from lorasmith.errors import DataError
 from lorasmith.models import hub_files
+from lorasmith.models.quiet import quiet_loading
 from lorasmith.models.sdxl import bundled
 from lorasmith.models.sdxl.description import FOLDERS, PART_FOLDERS, BaseDescription, PartFolder, describe_folder
 from lorasmith.models.sdxl.noise import refuse_unknown_noise
@@ -110,7 +109,7 @@ def open_components(model: ModelConfig, *, dtype: torch.dtype) -> SdxlComponents
     base = check_is_sdxl(place)
     check_has_weights(model, place)
     try:
-        with _quiet_loading():
+        with quiet_loading():
             if place.is_file():
                 return _load_file(model, base, dtype)
             return _load_folder(model, base, dtype)
@@ -161,18 +160,6 @@ def _load_file(model: ModelConfig, base: BaseDescription, dtype: torch.dtype) ->
         scheduler_config=dict(base.scheduler),
         zeros_for_empty_prompt=base.zeros_for_empty_prompt,
     )
-
-
-@contextmanager
-def _quiet_loading() -> Generator[None]:
-    """No progress bars of transformers inside the block: a run has its own."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
 
 
 def _refuse_made_up_weights(folder: Path, report: Mapping[str, Any]) -> None:
